@@ -1,0 +1,12 @@
+# Sanitizers, coverage and fuzzing are build types of the whole tree, never of one folder.
+if(PK_SANITIZE)
+    add_compile_options(-fsanitize=${PK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    add_link_options(-fsanitize=${PK_SANITIZE})
+endif()
+if(PK_COVERAGE)
+    add_compile_options(--coverage)
+    add_link_options(--coverage)
+endif()
+if(PK_FUZZ)
+    add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
