@@ -1,0 +1,178 @@
+/*
+ * One query with everything schema-qualified and search_path empty, so that no role can shadow a
+ * name or an operator (T13). A broken connection is made anew once per question; if that fails the
+ * answer is no.
+ */
+#include "engine/authz.h"
+
+#include "base/log.h"
+
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct pk_authz {
+    char *conninfo;
+    PGconn *conn;
+    char system_identifier[24];
+};
+
+static const char rights_query[] =
+    "SELECT r.rolsuper, COALESCE(d.oid, 0)::pg_catalog.text,"
+    " COALESCE(pg_catalog.pg_has_role(r.oid, d.datdba, 'USAGE'), false)"
+    " FROM pg_catalog.pg_roles r"
+    " LEFT JOIN pg_catalog.pg_database d ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) $2"
+    " WHERE r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) $1";
+
+static void drop_result(PGresult **at)
+{
+    PQclear(*at);
+}
+
+pk_authz *pk_authz_new(const char *conninfo)
+{
+    pk_authz *authz = pk_new(pk_authz);
+    authz->conninfo = pk_strdup(conninfo);
+    return authz;
+}
+
+static void disconnect(pk_authz *authz)
+{
+    PQfinish(authz->conn);
+    authz->conn = NULL;
+}
+
+void pk_authz_free(pk_authz *authz)
+{
+    if (authz == NULL)
+        return;
+    disconnect(authz);
+    pk_wipe(authz->conninfo, strlen(authz->conninfo)); /* may hold the service role's password */
+    pk_free(authz->conninfo);
+    pk_free(authz);
+}
+
+static bool unreachable(const char *why, pk_error *err)
+{
+    size_t len = strcspn(why, "\n"); /* libpq's text has lines; the first says it */
+    pk_fail(err, PK_E_NOT_READY, "pgkeep's service connection is not available");
+    pk_error_detail(err, "PostgreSQL could not be asked who may run this: %.*s", (int)len, why);
+    return pk_error_hint(
+        err,
+        "Check the setting service.conninfo (--service); ordinary statements are not affected.");
+}
+
+/* libpq would print notices of the server on stderr; they are of no use here. */
+static void drop_notice(void *arg, const PGresult *res)
+{
+    (void)arg;
+    (void)res;
+}
+
+static bool run(pk_authz *authz, const char *sql)
+{
+    __attribute__((cleanup(drop_result))) PGresult *res = PQexec(authz->conn, sql);
+    return PQresultStatus(res) == PGRES_TUPLES_OK;
+}
+
+/* Which cluster this is, for the key file; needs no right that matters, so a refusal is no fault.
+ */
+static void read_identifier(pk_authz *authz)
+{
+    __attribute__((cleanup(drop_result))) PGresult *res =
+        PQexec(authz->conn, "SELECT system_identifier FROM pg_catalog.pg_control_system()");
+    authz->system_identifier[0] = '\0';
+    if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1)
+        snprintf(authz->system_identifier, sizeof authz->system_identifier, "%s",
+                 PQgetvalue(res, 0, 0));
+}
+
+static bool connect_service(pk_authz *authz, pk_error *err)
+{
+    authz->conn = PQconnectdb(authz->conninfo);
+    if (authz->conn == NULL || PQstatus(authz->conn) != CONNECTION_OK) {
+        unreachable(authz->conn == NULL ? "out of memory" : PQerrorMessage(authz->conn), err);
+        disconnect(authz);
+        return false;
+    }
+    PQsetNoticeReceiver(authz->conn, drop_notice, NULL);
+    if (!run(authz, "SELECT pg_catalog.set_config('search_path', '', false),"
+                    " pg_catalog.set_config('statement_timeout', '5s', false)")) {
+        unreachable(PQerrorMessage(authz->conn), err);
+        disconnect(authz);
+        return false;
+    }
+    read_identifier(authz);
+    return true;
+}
+
+/* The result of a query, on the connection that is there or on a new one. NULL: nobody could be
+ * asked. */
+static PGresult *query(pk_authz *authz, const char *sql, int count, const char *const *values,
+                       pk_error *err)
+{
+    const bool fresh = authz->conn == NULL;
+    if (fresh && !connect_service(authz, err))
+        return NULL;
+    PGresult *res = PQexecParams(authz->conn, sql, count, NULL, values, NULL, NULL, 0);
+    if (!fresh && PQstatus(authz->conn) != CONNECTION_OK) {
+        pk_log_info("service connection was lost; connecting again");
+        PQclear(res);
+        disconnect(authz);
+        if (!connect_service(authz, err))
+            return NULL;
+        res = PQexecParams(authz->conn, sql, count, NULL, values, NULL, NULL, 0);
+    }
+    if (PQresultStatus(res) == PGRES_TUPLES_OK)
+        return res;
+    unreachable(PQerrorMessage(authz->conn), err);
+    PQclear(res);
+    disconnect(authz);
+    return NULL;
+}
+
+bool pk_authz_ask(pk_authz *authz, const char *user, const char *database, pk_rights *rights,
+                  pk_error *err)
+{
+    const char *values[] = {user, database};
+    *rights = (pk_rights){0};
+    __attribute__((cleanup(drop_result))) PGresult *res =
+        query(authz, rights_query, 2, values, err);
+    if (res == NULL)
+        return false;
+    if (PQntuples(res) != 1)
+        return pk_fail(err, PK_E_PRIVILEGE,
+                       "permission denied: the server does not know this role");
+    rights->superuser = PQgetvalue(res, 0, 0)[0] == 't';
+    rights->db_oid = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
+    rights->owner = PQgetvalue(res, 0, 2)[0] == 't';
+    const char *version = PQparameterStatus(authz->conn, "server_version");
+    snprintf(rights->server_version, sizeof rights->server_version, "%s",
+             version == NULL ? "" : version);
+    snprintf(rights->system_identifier, sizeof rights->system_identifier, "%s",
+             authz->system_identifier);
+    return true;
+}
+
+bool pk_authz_databases(pk_authz *authz, pk_arena *arena, pk_authz_database **list, size_t *count,
+                        pk_error *err)
+{
+    __attribute__((cleanup(drop_result))) PGresult *res =
+        query(authz,
+              "SELECT datname, oid FROM pg_catalog.pg_database WHERE datallowconn AND NOT "
+              "datistemplate ORDER BY 1",
+              0, NULL, err);
+    if (res == NULL)
+        return false;
+    const size_t n = (size_t)PQntuples(res);
+    *list = pk_arena_array(arena, n + 1, sizeof **list, err);
+    *count = *list == NULL ? 0 : n;
+    for (size_t i = 0; i < *count; i++) {
+        (*list)[i].name = pk_arena_strdup(arena, PQgetvalue(res, (int)i, 0), err);
+        (*list)[i].oid = strtoll(PQgetvalue(res, (int)i, 1), NULL, 10);
+        if ((*list)[i].name == NULL)
+            return false;
+    }
+    return *list != NULL;
+}

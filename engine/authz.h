@@ -1,0 +1,38 @@
+/*
+ * Who may run what: asked of PostgreSQL over pgkeep's own service connection, on every statement,
+ * never cached, never over the client's connection (DECISIONS 9, keys-and-security 10.2). One
+ * object a worker; the connection is kept and made anew when it broke. Blocking.
+ */
+#ifndef PK_ENGINE_AUTHZ_H
+#define PK_ENGINE_AUTHZ_H
+
+#include "base/arena.h"
+
+typedef struct pk_authz pk_authz;
+
+typedef struct pk_rights {
+    bool superuser;
+    bool owner;     /* of the database, through role membership */
+    int64_t db_oid; /* 0: no such database */
+    char server_version[32];
+    char system_identifier[24]; /* "" if the service role may not know */
+} pk_rights;
+
+pk_authz *pk_authz_new(const char *conninfo) PK_MUST_USE;
+void pk_authz_free(pk_authz *authz);
+PK_DEFINE_AUTO_PTR(pk_authz_free, pk_authz *)
+
+/* 57P03 when PostgreSQL cannot be asked (hint: the service connection); 42501 when the role is
+ * unknown. */
+bool pk_authz_ask(pk_authz *authz, const char *user, const char *database, pk_rights *rights,
+                  pk_error *err) PK_MUST_USE;
+
+/* Every database that can be connected to and is no template, by name; names in the arena. */
+typedef struct pk_authz_database {
+    const char *name;
+    int64_t oid;
+} pk_authz_database;
+bool pk_authz_databases(pk_authz *authz, pk_arena *arena, pk_authz_database **list, size_t *count,
+                        pk_error *err) PK_MUST_USE;
+
+#endif

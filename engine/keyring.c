@@ -1,0 +1,407 @@
+/*
+ * Loads the rows of a key and opens its versions. Nothing is cached: every use reads rows, checks
+ * their MACs and compares the fingerprint of what was opened, so a damaged or exchanged row is an
+ * error at its first use and never a wrong key.
+ */
+#include "engine/keyring.h"
+
+#include "crypto/kdf.h"
+
+#include <string.h>
+
+bool pk_ring_is_smk(const pk_row_key *key)
+{
+    return strcmp(key->kind, "smk") == 0;
+}
+
+const char *pk_ring_label(const pk_row_key *key, pk_arena *arena)
+{
+    pk_error dropped;
+    if (pk_ring_is_smk(key))
+        return "service master key";
+    const char *label =
+        pk_arena_printf(arena, &dropped, "master key of database \"%s\"", key->db_name);
+    return label == NULL ? "database master key" : label;
+}
+
+static bool load_parts(pk_keystore *ks, pk_row_key *key, pk_arena *arena, pk_ring_key *ring,
+                       pk_error *err)
+{
+    pk_rows versions = PK_ROWS_MARK, wraps = PK_ROWS_MARK;
+    if (!pk_catalog_rows(ks->catalog, PK_TABLE_KEY_VERSION, key->uuid, arena, &versions, err) ||
+        !pk_catalog_rows(ks->catalog, PK_TABLE_WRAP, key->uuid, arena, &wraps, err))
+        return pk_error_wrap(err, "the %s is not usable", pk_ring_label(key, arena));
+    *ring = (pk_ring_key){.key = key,
+                          .versions = versions.list,
+                          .version_count = versions.count,
+                          .wraps = wraps.list,
+                          .wrap_damaged = wraps.damaged,
+                          .wrap_count = wraps.count};
+    for (size_t i = 0; i < versions.count; i++)
+        ring->damaged = ring->damaged || versions.damaged[i];
+    return true;
+}
+
+static bool is_live(const pk_row_key *key)
+{
+    return strcmp(key->state, "retired") != 0 && strcmp(key->state, "destroyed") != 0;
+}
+
+typedef struct criterion {
+    const char *scope, *db_name;
+    const uint8_t *uuid;
+} criterion;
+
+static bool matches(const pk_row_key *key, const criterion *c)
+{
+    if (c->uuid != NULL)
+        return memcmp(key->uuid, c->uuid, sizeof key->uuid) == 0;
+    return is_live(key) && strcmp(key->scope, c->scope) == 0 &&
+           strcmp(key->db_name, c->db_name) == 0 && strcmp(key->name, "master") == 0;
+}
+
+static bool fail_damaged(const pk_row_key *key, pk_arena *arena, pk_error *err)
+{
+    pk_fail(err, PK_E_CORRUPT, "the catalog rows of the %s are damaged", pk_ring_label(key, arena));
+    return pk_error_hint(err, "Put back a copy of the keystore.");
+}
+
+/* A damaged row elsewhere must not stop the use of a sound one (keys-and-security 3.3). */
+static bool find(pk_keystore *ks, const criterion *c, pk_arena *arena, pk_ring_key *ring,
+                 pk_error *err)
+{
+    *ring = (pk_ring_key){0};
+    pk_rows rows = PK_ROWS_MARK;
+    if (!pk_catalog_rows(ks->catalog, PK_TABLE_KEY, NULL, arena, &rows, err))
+        return false;
+    pk_row_key *keys = rows.list;
+    for (size_t i = 0; i < rows.count; i++) {
+        if (!matches(&keys[i], c))
+            continue;
+        if (!load_parts(ks, &keys[i], arena, ring, err))
+            return false;
+        return !rows.damaged[i] && !ring->damaged ? true : fail_damaged(&keys[i], arena, err);
+    }
+    return true;
+}
+
+bool pk_ring_find(pk_keystore *ks, const char *scope, const char *db_name, pk_arena *arena,
+                  pk_ring_key *ring, pk_error *err)
+{
+    const criterion c = {.scope = scope, .db_name = db_name};
+    return find(ks, &c, arena, ring, err);
+}
+
+bool pk_ring_find_uuid(pk_keystore *ks, const uint8_t uuid[static 16], pk_arena *arena,
+                       pk_ring_key *ring, pk_error *err)
+{
+    const criterion c = {.uuid = uuid};
+    return find(ks, &c, arena, ring, err);
+}
+
+bool pk_ring_all(pk_keystore *ks, pk_arena *arena, pk_ring_key **list, size_t *count, pk_error *err)
+{
+    pk_rows rows = PK_ROWS_MARK;
+    if (!pk_catalog_rows(ks->catalog, PK_TABLE_KEY, NULL, arena, &rows, err))
+        return false;
+    pk_row_key *keys = rows.list;
+    *count = rows.count;
+    *list = pk_arena_array(arena, rows.count + 1, sizeof **list, err);
+    if (*list == NULL)
+        return false;
+    for (size_t i = 0; i < rows.count; i++) {
+        if (!load_parts(ks, &keys[i], arena, &(*list)[i], err))
+            return false;
+        (*list)[i].damaged = (*list)[i].damaged || rows.damaged[i];
+    }
+    return true;
+}
+
+pk_row_key_version *pk_ring_version(const pk_ring_key *ring, int64_t ver)
+{
+    for (size_t i = 0; i < ring->version_count; i++)
+        if (ring->versions[i].ver == ver)
+            return &ring->versions[i];
+    return NULL;
+}
+
+void pk_ring_brief(const pk_ring_key *ring, pk_key_brief *brief)
+{
+    *brief = (pk_key_brief){.version = ring->key->current_ver};
+    memcpy(brief->uuid, ring->key->uuid, sizeof brief->uuid);
+    const pk_row_key_version *v = pk_ring_version(ring, ring->key->current_ver);
+    if (v != NULL && v->fp.len == PK_FP_LEN)
+        pk_fingerprint_text((const uint8_t *)v->fp.ptr, brief->fingerprint);
+}
+
+bool pk_ring_usable(const pk_ring_key *ring, size_t i)
+{
+    return ring->wraps[i].quarantined == 0 && !ring->wrap_damaged[i];
+}
+
+bool pk_ring_has_wrap(const pk_ring_key *ring, int64_t ver, const char *by)
+{
+    for (size_t i = 0; i < ring->wrap_count; i++) {
+        const pk_row_wrap *w = &ring->wraps[i];
+        if (w->ver == ver && pk_ring_usable(ring, i) && strcmp(w->by, by) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The identity of parent and child, as it is authenticated by the wrap. */
+static bool wrap_context(pk_keystore *ks, const pk_row_key *key, const pk_row_wrap *row,
+                         pk_arena *arena, pk_wrap_context *context, pk_error *err)
+{
+    *context = (pk_wrap_context){
+        .parent_kind = row->by,
+        .parent_ver = (uint32_t)row->parent_ver,
+        .child_kind = key->kind,
+        .child_ver = (uint32_t)row->ver,
+        .child_alg = key->alg,
+        .purpose = key->purpose,
+        .flags = key->exportable != 0 ? PK_WRAP_EXPORTABLE : 0,
+        .owner_scope = "service",
+    };
+    memcpy(context->store_uuid, ks->uuid, sizeof context->store_uuid);
+    memcpy(context->parent_uuid, row->parent_uuid, sizeof context->parent_uuid);
+    memcpy(context->child_uuid, key->uuid, sizeof context->child_uuid);
+    if (strcmp(key->scope, "db") == 0) {
+        context->owner_scope = pk_arena_printf(arena, err, "db:%s", key->db_name);
+        return context->owner_scope != NULL;
+    }
+    return true;
+}
+
+static pk_secret *password_key(const pk_row_wrap *row, const pk_secret *password, pk_error *err)
+{
+    pk_kdf_params params;
+    if (!pk_kdf_params_read(pk_span_of(row->kdf_json), &params, err))
+        return NULL;
+    return pk_kdf_password(password, &params, err);
+}
+
+pk_secret *pk_ring_unwrap(pk_keystore *ks, const pk_row_key *key, const pk_row_wrap *row,
+                          const pk_secret *parent, pk_error *err)
+{
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(4096);
+    PK_AUTO_PTR(pk_secret_free) pk_secret *derived = NULL;
+    pk_wrap_context context;
+    if (!wrap_context(ks, key, row, &arena, &context, err))
+        return NULL;
+    if (strcmp(row->by, "password") == 0) {
+        derived = password_key(row, parent, err);
+        if (derived == NULL)
+            return NULL;
+        parent = derived;
+    }
+    return pk_unwrap(parent, &context, row->blob, err);
+}
+
+static bool check_fingerprint(const pk_ring_key *ring, int64_t ver, const pk_secret *secret,
+                              pk_arena *arena, pk_error *err)
+{
+    uint8_t fp[PK_FP_LEN];
+    const pk_row_key_version *v = pk_ring_version(ring, ver);
+    if (v == NULL || v->fp.len != PK_FP_LEN)
+        return pk_fail(err, PK_E_CORRUPT, "version %lld of the %s has no fingerprint",
+                       (long long)ver, pk_ring_label(ring->key, arena));
+    if (!pk_fingerprint(secret, fp, err))
+        return false;
+    if (memcmp(fp, v->fp.ptr, sizeof fp) != 0)
+        return pk_fail(err, PK_E_CORRUPT, "version %lld of the %s does not match its fingerprint",
+                       (long long)ver, pk_ring_label(ring->key, arena));
+    return true;
+}
+
+/* A service master key: wrapped by the store key only. NULL without an error when no wrap is
+ * usable. */
+static pk_secret *open_by_store_key(pk_keystore *ks, const pk_ring_key *ring, int64_t ver,
+                                    pk_error *err)
+{
+    for (size_t i = 0; i < ring->wrap_count; i++) {
+        const pk_row_wrap *row = &ring->wraps[i];
+        if (row->ver == ver && pk_ring_usable(ring, i) && strcmp(row->by, "sk") == 0)
+            return pk_ring_unwrap(ks, ring->key, row, ks->store_key, err);
+    }
+    return NULL;
+}
+
+/* The service master key above a wrap, found by the uuid and version that the wrap names. */
+static pk_secret *open_smk_above(pk_keystore *ks, const pk_row_wrap *row, pk_error *err)
+{
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(1u << 20);
+    pk_ring_key smk;
+    if (!pk_ring_find_uuid(ks, row->parent_uuid, &arena, &smk, err))
+        return NULL;
+    if (smk.key == NULL || !pk_ring_is_smk(smk.key)) {
+        pk_fail(err, PK_E_CORRUPT, "a wrap names a service master key that does not exist");
+        return NULL;
+    }
+    PK_AUTO_PTR(pk_secret_free)
+    pk_secret *secret = open_by_store_key(ks, &smk, row->parent_ver, err);
+    if (secret == NULL || !check_fingerprint(&smk, row->parent_ver, secret, &arena, err)) {
+        if (err->sqlstate[0] == '\0')
+            pk_fail(err, PK_E_CORRUPT, "the service master key cannot be decrypted");
+        return NULL;
+    }
+    return pk_steal(&secret);
+}
+
+/* One wrap, opened by what is at hand. NULL without an error when this wrap needs what we do not
+ * have. */
+static pk_secret *try_wrap(pk_keystore *ks, const pk_ring_key *ring, const pk_row_wrap *row,
+                           const pk_secret *password, pk_error *err)
+{
+    if (strcmp(row->by, "sk") == 0)
+        return pk_ring_unwrap(ks, ring->key, row, ks->store_key, err);
+    if (strcmp(row->by, "password") == 0)
+        return password == NULL ? NULL : pk_ring_unwrap(ks, ring->key, row, password, err);
+    if (strcmp(row->by, "smk") != 0)
+        return NULL;
+    PK_AUTO_PTR(pk_secret_free) pk_secret *smk = open_smk_above(ks, row, err);
+    return smk == NULL ? NULL : pk_ring_unwrap(ks, ring->key, row, smk, err);
+}
+
+static bool any_damaged_wrap(const pk_ring_key *ring)
+{
+    for (size_t i = 0; i < ring->wrap_count; i++)
+        if (ring->wrap_damaged[i])
+            return true;
+    return false;
+}
+
+static pk_secret *no_way_in(const pk_ring_key *ring, const pk_error *last, bool password,
+                            pk_arena *arena, pk_error *err)
+{
+    const char *label = pk_ring_label(ring->key, arena);
+    if (last->sqlstate[0] == '\0' && any_damaged_wrap(ring)) {
+        pk_fail(err, PK_E_CORRUPT, "a wrap of the %s is damaged, and no other one opens it", label);
+    } else if (last->sqlstate[0] == '\0') {
+        pk_fail(err, PK_E_STATE, "the %s is not open", label);
+        pk_error_detail(err, "It is not protected by the service master key, only by a password.");
+        pk_error_hint(
+            err,
+            "Restore it with ALTER SYSTEM RESTORE KEY to have the service master key protect it.");
+    } else if (password && pk_error_is(last, PK_E_PASSWORD)) {
+        pk_fail(err, PK_E_PASSWORD, "the password does not open the %s", label);
+    } else if (pk_error_is(last, PK_E_PASSWORD)) {
+        pk_fail(err, PK_E_CORRUPT, "the %s cannot be decrypted", label);
+        pk_error_detail(err, "Its wrap, or the key above it, is damaged.");
+    } else {
+        *err = *last;
+        pk_error_wrap(err, "the %s cannot be opened", label);
+    }
+    return NULL;
+}
+
+pk_secret *pk_ring_open(pk_keystore *ks, const pk_ring_key *ring, int64_t ver,
+                        const pk_secret *password, pk_error *err)
+{
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(4096);
+    pk_error last = {0};
+    for (size_t i = 0; i < ring->wrap_count; i++) {
+        const pk_row_wrap *row = &ring->wraps[i];
+        if (row->ver != ver || !pk_ring_usable(ring, i))
+            continue;
+        PK_AUTO_PTR(pk_secret_free) pk_secret *secret = try_wrap(ks, ring, row, password, &last);
+        if (secret != NULL && check_fingerprint(ring, ver, secret, &arena, &last))
+            return pk_steal(&secret);
+    }
+    return no_way_in(ring, &last, password != NULL, &arena, err);
+}
+
+static const char *copy_kdf(const pk_kdf_params *params, pk_arena *arena, pk_error *err)
+{
+    PK_AUTO(pk_buf_clear) pk_buf json = PK_BUF_MAX(1024);
+    if (!pk_kdf_params_write(params, &json, err))
+        return NULL;
+    pk_span text = pk_buf_span(&json);
+    return pk_arena_strndup(arena, text.ptr, text.len, err);
+}
+
+static pk_secret *new_password_key(const pk_secret *password, pk_arena *arena, pk_row_wrap *row,
+                                   pk_error *err)
+{
+    pk_kdf_params params;
+    if (!pk_kdf_params_new(PK_KDF_SCRYPT, &params, err))
+        return NULL;
+    row->kdf_json = copy_kdf(&params, arena, err);
+    return row->kdf_json == NULL ? NULL : pk_kdf_password(password, &params, err);
+}
+
+static bool copy_span(pk_span bytes, pk_arena *arena, pk_span *out, pk_error *err)
+{
+    out->ptr = pk_arena_strndup(arena, bytes.ptr, bytes.len, err);
+    out->len = bytes.len;
+    return out->ptr != NULL;
+}
+
+bool pk_ring_wrap(pk_keystore *ks, const pk_ring_child *child, const pk_ring_parent *parent,
+                  pk_arena *arena, pk_row_wrap *row, pk_error *err)
+{
+    PK_AUTO(pk_buf_clear) pk_buf blob = PK_BUF_MAX(256);
+    PK_AUTO_PTR(pk_secret_free) pk_secret *derived = NULL;
+    const pk_secret *above = parent->secret;
+    *row = (pk_row_wrap){.ver = child->ver, .by = parent->by, .parent_ver = parent->ver};
+    memcpy(row->key_uuid, child->key->uuid, sizeof row->key_uuid);
+    memcpy(row->parent_uuid, parent->uuid, sizeof row->parent_uuid);
+    if (parent->has_fp &&
+        !copy_span(pk_span_bytes(parent->fp, PK_FP_LEN), arena, &row->parent_fp, err))
+        return false;
+    if (strcmp(parent->by, "password") == 0) {
+        derived = new_password_key(parent->secret, arena, row, err);
+        if (derived == NULL)
+            return false;
+        above = derived;
+    }
+    pk_wrap_context context;
+    return wrap_context(ks, child->key, row, arena, &context, err) &&
+           pk_wrap(above, &context, child->secret, &blob, err) &&
+           copy_span(pk_buf_span(&blob), arena, &row->blob, err);
+}
+
+pk_secret *pk_ring_smk_parent(pk_keystore *ks, pk_arena *arena, pk_ring_parent *parent,
+                              pk_error *err)
+{
+    pk_ring_key smk;
+    *parent = (pk_ring_parent){.by = "smk"};
+    if (!pk_ring_find(ks, "service", "", arena, &smk, err))
+        return NULL;
+    if (smk.key == NULL) {
+        pk_fail(err, PK_E_CORRUPT, "the keystore has no service master key");
+        return NULL;
+    }
+    PK_AUTO_PTR(pk_secret_free)
+    pk_secret *secret = pk_ring_open(ks, &smk, smk.key->current_ver, NULL, err);
+    if (secret == NULL || !pk_fingerprint(secret, parent->fp, err))
+        return NULL;
+    parent->ver = smk.key->current_ver;
+    memcpy(parent->uuid, smk.key->uuid, sizeof parent->uuid);
+    parent->has_fp = true;
+    parent->secret = secret;
+    return pk_steal(&secret);
+}
+
+bool pk_ring_add_wrap(pk_keystore *ks, const pk_ring_child *child, const pk_ring_parent *parent,
+                      pk_arena *arena, pk_error *err)
+{
+    pk_row_wrap row;
+    return pk_ring_wrap(ks, child, parent, arena, &row, err) &&
+           pk_catalog_insert(ks->catalog, PK_TABLE_WRAP, &row, err);
+}
+
+bool pk_ring_add_version(pk_keystore *ks, const pk_ring_child *child, const char *state,
+                         const char *origin, pk_error *err)
+{
+    uint8_t fp[PK_FP_LEN];
+    if (!pk_fingerprint(child->secret, fp, err))
+        return false;
+    pk_row_key_version row = {.ver = child->ver,
+                              .state = state,
+                              .origin = origin,
+                              .fp = pk_span_bytes(fp, sizeof fp),
+                              .created_at = ks->clock->wall_us(ks->clock)};
+    memcpy(row.key_uuid, child->key->uuid, sizeof row.key_uuid);
+    return pk_catalog_insert(ks->catalog, PK_TABLE_KEY_VERSION, &row, err);
+}

@@ -1,0 +1,103 @@
+/*
+ * Private to the keystore: the rows of one key together (key, versions, wraps), and the steps every
+ * statement is made of: find, open, make a wrap, write. All calls run under the keystore's lock.
+ */
+#ifndef PK_ENGINE_KEYRING_H
+#define PK_ENGINE_KEYRING_H
+
+#include "engine/keystore.h"
+
+#include <pthread.h>
+
+struct pk_keystore {
+    pthread_mutex_t lock;
+    const pk_clock *clock;
+    pk_catalog *catalog;
+    pk_secret *store_key;
+    uint8_t uuid[16];
+    pk_identity identity;
+    int state_fd;
+};
+
+/* The rest of the scope runs under the keystore's lock. */
+static inline void pk_ring_unlock(pk_keystore **ks)
+{
+    pthread_mutex_unlock(&(*ks)->lock);
+}
+#define PK_RING_LOCKED(ks)                                                                         \
+    pthread_mutex_lock(&(ks)->lock);                                                               \
+    PK_AUTO(pk_ring_unlock) pk_keystore *pk_locked_ __attribute__((unused)) = (ks)
+
+typedef struct pk_ring_key {
+    pk_row_key *key;
+    pk_row_key_version *versions;
+    size_t version_count;
+    pk_row_wrap *wraps;
+    bool *wrap_damaged; /* its MAC is wrong: as if it were not there, and never written again */
+    size_t wrap_count;
+    bool damaged; /* the row of the key or of a version is */
+} pk_ring_key;
+
+/* Which key: of a scope and database that is not retired or destroyed, or the one with a uuid in
+ * any state. found is false (and the call true) when there is none. */
+bool pk_ring_find(pk_keystore *ks, const char *scope, const char *db_name, pk_arena *arena,
+                  pk_ring_key *ring, pk_error *err) PK_MUST_USE;
+bool pk_ring_find_uuid(pk_keystore *ks, const uint8_t uuid[static 16], pk_arena *arena,
+                       pk_ring_key *ring, pk_error *err) PK_MUST_USE;
+/* Every key of the catalog, damaged ones marked. */
+bool pk_ring_all(pk_keystore *ks, pk_arena *arena, pk_ring_key **list, size_t *count,
+                 pk_error *err) PK_MUST_USE;
+
+pk_row_key_version *pk_ring_version(const pk_ring_key *ring, int64_t ver);
+/* "service master key" or `database master key of "x"`, in the arena (or a fixed text without
+ * memory). */
+const char *pk_ring_label(const pk_row_key *key, pk_arena *arena);
+bool pk_ring_is_smk(const pk_row_key *key);
+void pk_ring_brief(const pk_ring_key *ring, pk_key_brief *brief);
+
+/* May wrap i be opened: neither damaged nor quarantined? */
+bool pk_ring_usable(const pk_ring_key *ring, size_t i);
+/* Is there a usable wrap of this version by "smk" / "password"? */
+bool pk_ring_has_wrap(const pk_ring_key *ring, int64_t ver, const char *by);
+
+/* The key itself, by whatever opens it: store key, service master key, or the password if one is
+ * given. Compared with the fingerprint of its row. 55000 no wrap that could; 28P01 wrong password;
+ * XX001 damaged. */
+pk_secret *pk_ring_open(pk_keystore *ks, const pk_ring_key *ring, int64_t ver,
+                        const pk_secret *password, pk_error *err) PK_MUST_USE;
+
+/* A wrap row of a version, its strings and blob in the arena, not yet inserted.
+ */
+typedef struct pk_ring_parent {
+    const char *by; /* "sk", "smk", "dmk", "password" */
+    const pk_secret *secret;
+    uint8_t uuid[16];
+    int64_t ver;
+    uint8_t fp[16];
+    bool has_fp;
+} pk_ring_parent;
+/* A version of a key and its bytes, on their way into the catalog. */
+typedef struct pk_ring_child {
+    const pk_row_key *key;
+    int64_t ver;
+    const pk_secret *secret;
+} pk_ring_child;
+bool pk_ring_wrap(pk_keystore *ks, const pk_ring_child *child, const pk_ring_parent *parent,
+                  pk_arena *arena, pk_row_wrap *row, pk_error *err) PK_MUST_USE;
+/* Opens one wrap row with the secret of its parent; for a password derives the key. 28P01. */
+pk_secret *pk_ring_unwrap(pk_keystore *ks, const pk_row_key *key, const pk_row_wrap *row,
+                          const pk_secret *parent, pk_error *err) PK_MUST_USE;
+
+/* The current service master key, opened: returned to the caller, borrowed by the parent that is
+ * filled. */
+pk_secret *pk_ring_smk_parent(pk_keystore *ks, pk_arena *arena, pk_ring_parent *parent,
+                              pk_error *err) PK_MUST_USE;
+
+/* Inside a transaction: make and insert a wrap. */
+bool pk_ring_add_wrap(pk_keystore *ks, const pk_ring_child *child, const pk_ring_parent *parent,
+                      pk_arena *arena, pk_error *err) PK_MUST_USE;
+/* Inside a transaction: a new version row. */
+bool pk_ring_add_version(pk_keystore *ks, const pk_ring_child *child, const char *state,
+                         const char *origin, pk_error *err) PK_MUST_USE;
+
+#endif
