@@ -1,8 +1,8 @@
 /*
  * jansson behind our limits. Its allocator is replaced by one that keeps the size in front of each
  * block, so that everything can be wiped when it is freed: key payloads are parsed with it. Depth
- * is counted before jansson sees the text, because its own limit (2048) is fixed when it is built
- * and its parser recurses.
+ * and number of values are counted before jansson sees the text: its own limit of depth (2048) is
+ * fixed when it is built and its parser recurses, and it has no limit for the other.
  *
  * jansson's error text quotes what it stumbled over, which may be a key; only line and column are
  * taken from it.
@@ -11,7 +11,8 @@
 
 #include <stdlib.h>
 
-#define DEPTH_MAX 32
+#define DEPTH_MAX  32
+#define VALUES_MAX 200000 /* each becomes a node of 80 bytes or more */
 
 /* In front of each block; keeps the alignment of malloc. */
 typedef struct header {
@@ -51,32 +52,43 @@ static bool refuse(int line, int column, pk_error *err)
     return pk_fail(err, PK_E_CORRUPT, "invalid JSON at line %d, column %d", line, column);
 }
 
-/* False, with the place, where the text nests deeper than we accept. */
-static bool check_depth(pk_span text, pk_error *err)
+/* What has been seen of a text, outside and inside of strings. */
+typedef struct scan {
+    int line, column, depth;
+    size_t values; /* at most so many: each but the first follows one of , [ { */
+    bool in_string;
+} scan;
+
+static bool count_mark(scan *at, char c, pk_error *err)
 {
-    int line = 1;
-    int column = 0;
-    int depth = 0;
-    bool in_string = false;
+    if ((c == ',' || c == '[' || c == '{') && ++at->values > VALUES_MAX)
+        return pk_fail(err, PK_E_CORRUPT, "JSON has more than %d values at line %d, column %d",
+                       VALUES_MAX, at->line, at->column);
+    if ((c == '[' || c == '{') && ++at->depth > DEPTH_MAX)
+        return pk_fail(err, PK_E_CORRUPT, "JSON nests deeper than %d at line %d, column %d",
+                       DEPTH_MAX, at->line, at->column);
+    if (c == ']' || c == '}')
+        at->depth--;
+    return true;
+}
+
+/* False, with the place, where the text nests deeper or holds more than we accept. */
+static bool check_size(pk_span text, pk_error *err)
+{
+    scan at = {.line = 1};
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
-        column++;
+        at.column++;
         if (c == '\n') {
-            line++;
-            column = 0;
-        } else if (in_string && c == '\\') {
+            at.line++;
+            at.column = 0;
+        } else if (at.in_string && c == '\\') {
             i++; /* a quote behind it does not end the string */
-            column++;
+            at.column++;
         } else if (c == '"') {
-            in_string = !in_string;
-        } else if (in_string) {
-            continue;
-        } else if (c == '[' || c == '{') {
-            if (++depth > DEPTH_MAX)
-                return pk_fail(err, PK_E_CORRUPT, "JSON nests deeper than %d at line %d, column %d",
-                               DEPTH_MAX, line, column);
-        } else if (c == ']' || c == '}') {
-            depth--;
+            at.in_string = !at.in_string;
+        } else if (!at.in_string && !count_mark(&at, c, err)) {
+            return false;
         }
     }
     return true;
@@ -88,7 +100,7 @@ json_t *pk_json_parse(pk_span text, pk_error *err)
         pk_fail(err, PK_E_CORRUPT, "JSON is longer than %u bytes", PK_JSON_MAX);
         return NULL;
     }
-    if (!check_depth(text, err))
+    if (!check_size(text, err))
         return NULL;
     json_error_t fault;
     json_t *value = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &fault);

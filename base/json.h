@@ -1,7 +1,7 @@
 /*
- * JSON by jansson, behind our limits: at most 4 MiB, depth 32, duplicate names rejected, UTF-8
- * checked, and an allocator that wipes, because key payloads pass through it. This header shows
- * jansson's types; it is the one place that sets it up.
+ * JSON by jansson, behind our limits: at most 4 MiB, 200,000 values, depth 32, duplicate names
+ * rejected, UTF-8 checked, and an allocator that wipes, because key payloads pass through it. This
+ * header shows jansson's types; it is the one place that sets it up.
  */
 #ifndef PK_BASE_JSON_H
 #define PK_BASE_JSON_H

@@ -1,7 +1,7 @@
 /*
  * Taking a URI apart, and printing it without its secrets. The redactor trusts nothing that it does
- * not know: a parameter keeps its value only if its name is on the list and every character of the
- * value is one that such a value has (keys-and-security 9.3). An allow-list, because the next
+ * not know: a parameter keeps its value only if its name is on the list and the value looks like
+ * one of that parameter (keys-and-security 9.3). An allow-list, because the next
  * provider's next parameter is a secret until somebody has looked at it.
  *
  * What is not checked here: whether a scheme or a parameter means anything. Its reader decides
@@ -131,10 +131,12 @@ static bool decoded_has(pk_span text, const char *set)
     return false;
 }
 
+/* The word is in lower case; the text may be in any. */
 static bool decoded_is(pk_span text, pk_span word)
 {
     while (text.len > 0 && word.len > 0) {
-        if (next_decoded(&text) != word.ptr[0])
+        char c = next_decoded(&text);
+        if ((c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c) != word.ptr[0])
             return false;
         word = span_from(word, 1);
     }
@@ -152,28 +154,63 @@ static bool is_plain_value(pk_span text)
     return true;
 }
 
-static bool is_harmless(pk_span name)
+static bool is_auth(pk_span text)
 {
-    static const char *const names[] = {
-        "AUTH",
-        "REGION",
-        "AWS_REGION",
-        "AWS_ENDPOINT",
-        "AWS_USE_PATH_STYLE",
-        "AWS_SKIP_CHECKSUM",
-        "S3_STORAGE_CLASS",
-        "AZURE_ACCOUNT_NAME",
-        "AZURE_VAULT_NAME",
-        "AZURE_TENANT_ID",
-        "AZURE_ENVIRONMENT",
-        "VERSION",
+    return pk_span_equal_nocase(text, PK_SPAN("specified")) ||
+           pk_span_equal_nocase(text, PK_SPAN("implicit"));
+}
+
+/* With a dot, or an access key would pass for one. */
+static bool is_host_name(pk_span text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (!is_alpha(text.ptr[i]) && !is_digit(text.ptr[i]) && !is_one_of(text.ptr[i], ".-"))
+            return false;
+    return find(text, ".") < text.len;
+}
+
+static bool is_lower(char c)
+{
+    return c >= 'a' && c <= 'z';
+}
+
+/* "eu-west-1" */
+static bool is_region(pk_span text)
+{
+    if (text.len < 6 || !is_lower(text.ptr[0]) || !is_lower(text.ptr[1]) || text.ptr[2] != '-')
+        return false;
+    size_t i = 3;
+    while (i < text.len && is_lower(text.ptr[i]))
+        i++;
+    return i > 3 && text.len == i + 2 && text.ptr[i] == '-' && is_digit(text.ptr[i + 1]);
+}
+
+/* Is the value of this parameter printed? */
+static bool is_harmless(pk_span name, pk_span value)
+{
+    static const struct {
+        const char *name;
+        bool (*looks_right)(pk_span value);
+    } harmless[] = {
+        {"AUTH", is_auth},
+        {"REGION", is_plain_value},
+        {"AWS_REGION", is_plain_value},
+        {"AWS_ENDPOINT", is_plain_value},
+        {"AWS_USE_PATH_STYLE", is_plain_value},
+        {"AWS_SKIP_CHECKSUM", is_plain_value},
+        {"S3_STORAGE_CLASS", is_plain_value},
+        {"AZURE_ACCOUNT_NAME", is_plain_value},
+        {"AZURE_VAULT_NAME", is_plain_value},
+        {"AZURE_TENANT_ID", is_plain_value},
+        {"AZURE_ENVIRONMENT", is_plain_value},
+        {"VERSION", is_plain_value},
         /* OceanBase's */
-        "host",
-        "s3_region",
+        {"host", is_host_name},
+        {"s3_region", is_region},
     };
-    for (size_t i = 0; i < PK_COUNT(names); i++)
-        if (pk_span_equal(name, pk_span_of(names[i])))
-            return true;
+    for (size_t i = 0; i < PK_COUNT(harmless); i++)
+        if (pk_span_equal(name, pk_span_of(harmless[i].name)))
+            return harmless[i].looks_right(value);
     return false;
 }
 
@@ -213,18 +250,20 @@ static bool redact_parameter(pk_span name, pk_span value, pk_buf *out, pk_error 
         return false;
     if (pk_span_equal(name, PK_SPAN("ASSUME_ROLE")))
         return redact_role(value, out, err);
-    bool shown = is_harmless(name) && is_plain_value(value);
-    return pk_buf_append_span(out, shown ? value : PK_SPAN(HIDDEN), err);
+    return pk_buf_append_span(out, is_harmless(name, value) ? value : PK_SPAN(HIDDEN), err);
+}
+
+static bool is_web(const pk_uri *uri)
+{
+    return pk_span_equal_nocase(uri->scheme, PK_SPAN("http")) ||
+           pk_span_equal_nocase(uri->scheme, PK_SPAN("https"));
 }
 
 /* Signed requests to a plain web address: anything in such a path may be part of the permission. */
 static bool is_presigned(const pk_uri *uri)
 {
-    if (!pk_span_equal_nocase(uri->scheme, PK_SPAN("http")) &&
-        !pk_span_equal_nocase(uri->scheme, PK_SPAN("https")))
-        return false;
-    for (size_t i = 0; i < uri->count; i++)
-        if (!is_harmless(uri->parameters[i].name))
+    for (size_t i = 0; is_web(uri) && i < uri->count; i++)
+        if (!is_harmless(uri->parameters[i].name, uri->parameters[i].value))
             return true;
     return false;
 }
@@ -245,24 +284,58 @@ static bool is_suspect(pk_span path)
     return false;
 }
 
-static bool redact_path(const pk_uri *uri, pk_buf *out, pk_error *err)
+/* Length of the slash that the text begins with, which may be escaped; 0 if it begins otherwise. */
+static size_t slash_len(pk_span text)
 {
-    if (uri->path.len > 1 && (is_presigned(uri) || is_suspect(uri->path)))
-        return pk_buf_append_text(out, "/" HIDDEN, err);
-    bool after_p = false; /* the token of a pre-authenticated URL follows the segment "p" */
-    pk_span rest = uri->path;
+    if (text.len > 0 && text.ptr[0] == '/')
+        return 1;
+    bool escaped = text.len >= 3 && pk_span_equal_nocase((pk_span){text.ptr, 3}, PK_SPAN("%2f"));
+    return escaped ? 3 : 0;
+}
+
+static size_t segment_len(pk_span text)
+{
+    size_t len = 0;
+    while (len < text.len && slash_len(span_from(text, len)) == 0)
+        len++;
+    return len;
+}
+
+/*
+ * In a pre-authenticated URL, /p/<token>/n/.., the token is whatever lies between "p" and "n". A
+ * second level of escapes could hide all of that in one segment.
+ */
+static bool redact_segments(pk_span rest, pk_buf *out, pk_error *err)
+{
+    bool in_token = false;
     while (rest.len > 0) {
-        rest = span_from(rest, 1); /* the slash */
-        pk_span segment = {rest.ptr, find(rest, "/")};
+        pk_span slash = {rest.ptr, slash_len(rest)};
+        rest = span_from(rest, slash.len);
+        pk_span segment = {rest.ptr, segment_len(rest)};
         rest = span_from(rest, segment.len);
-        bool hide = after_p && segment.len > 0;
-        if (!pk_buf_append_text(out, "/", err) ||
+        in_token = in_token && !decoded_is(segment, PK_SPAN("n"));
+        bool hide = segment.len > 0 && (in_token || decoded_has(segment, "%"));
+        if (!pk_buf_append_span(out, slash, err) ||
             !pk_buf_append_span(out, hide ? PK_SPAN(HIDDEN) : segment, err))
             return false;
-        if (segment.len > 0)
-            after_p = uri->authority.len > 0 && !after_p && decoded_is(segment, PK_SPAN("p"));
+        in_token = in_token || decoded_is(segment, PK_SPAN("p"));
     }
     return true;
+}
+
+static bool redact_path(const pk_uri *uri, pk_buf *out, pk_error *err)
+{
+    if (is_presigned(uri) && uri->path.len > 1)
+        return pk_buf_append_text(out, "/" HIDDEN, err);
+    bool remote = uri->authority.len > 0 || is_web(uri);
+    return remote && !is_suspect(uri->path) ? redact_segments(uri->path, out, err)
+                                            : pk_path_redact(uri->path, out, err);
+}
+
+bool pk_path_redact(pk_span path, pk_buf *out, pk_error *err)
+{
+    return is_suspect(path) ? pk_buf_append_text(out, "/" HIDDEN, err)
+                            : pk_buf_append_span(out, path, err);
 }
 
 /* Length of userinfo with its '@', 0 without. The last '@' counts: a password may hold others. */
@@ -274,17 +347,11 @@ static size_t userinfo_len(pk_span authority)
     return len;
 }
 
+/* All of userinfo goes: a user without a password is often a token. */
 static bool redact_authority(pk_span authority, pk_buf *out, pk_error *err)
 {
     size_t userinfo = userinfo_len(authority);
-    if (userinfo == 0)
-        return pk_buf_append_span(out, authority, err);
-    pk_span user = {authority.ptr, find((pk_span){authority.ptr, userinfo - 1}, ":")};
-    /* An escaped colon is part of the user's name, or a password in disguise. */
-    bool shown = !decoded_has(user, ":");
-    bool password = user.len < userinfo - 1;
-    return pk_buf_append_span(out, shown ? user : PK_SPAN(HIDDEN), err) &&
-           pk_buf_append_text(out, password ? ":" HIDDEN "@" : "@", err) &&
+    return pk_buf_append_text(out, userinfo > 0 ? HIDDEN "@" : "", err) &&
            pk_buf_append_span(out, span_from(authority, userinfo), err);
 }
 
@@ -296,7 +363,7 @@ static bool redact_authority(pk_span authority, pk_buf *out, pk_error *err)
 static bool is_torn_apart(const pk_uri *uri)
 {
     pk_span authority = span_from(uri->authority, userinfo_len(uri->authority));
-    if (decoded_has(authority, "=")) /* parameters behind a mistyped '?' */
+    if (decoded_has(authority, "=@")) /* parameters behind a mistyped '?'; escaped userinfo */
         return true;
     if (authority.len > 0 && authority.ptr[0] == '[') /* an IPv6 address has colons of its own */
         authority = span_from(authority, find(authority, "]"));

@@ -13,7 +13,7 @@
 
 typedef struct pk_uri {
     pk_span scheme;    /* as written; compare without case */
-    pk_span authority; /* between // and the next /, without userinfo's password being special */
+    pk_span authority; /* between // and the next /, userinfo not taken apart */
     pk_span path;      /* with its leading /; "" if absent */
     size_t count;
     struct {
@@ -26,8 +26,11 @@ typedef struct pk_uri {
 bool pk_uri_parse(pk_span text, pk_uri *uri, pk_error *err) PK_MUST_USE;
 /* Does the text begin with `scheme://`? */
 bool pk_uri_has_scheme(pk_span text);
-/* The text without what could be a secret: userinfo passwords, parameters off the allow-list,
- * tokens of pre-authenticated URLs (/p/<token>/). A text that cannot be parsed becomes '******'. */
+/* The text without what could be a secret: userinfo, parameters off the allow-list, tokens of
+ * pre-authenticated URLs (/p/<token>/n/). A text that cannot be parsed becomes '******'. */
 bool pk_uri_redact(pk_span text, pk_buf *out, pk_error *err) PK_MUST_USE;
+/* A plain path by the same rules: as it is, or "/redacted" if parameters or user:password@host have
+ * slipped in. So the length of what is shown may differ. */
+bool pk_path_redact(pk_span path, pk_buf *out, pk_error *err) PK_MUST_USE;
 
 #endif

@@ -23,13 +23,13 @@ static bool append_quoted(pk_span text, pk_buf *out, pk_error *err)
 static bool append_place(pk_span text, pk_buf *out, pk_error *err)
 {
     bool path = text.len > 0 && text.ptr[0] == '/' && memchr(text.ptr, '?', text.len) == NULL;
+    PK_AUTO(pk_buf_clear) pk_buf shown = PK_BUF_SECRET(text.len * 4 + 1024);
     if (path)
-        return append_quoted(text, out, err);
+        return pk_path_redact(text, &shown, err) && append_quoted(pk_buf_span(&shown), out, err);
     pk_uri uri;
     pk_error ignored;
     if (!pk_uri_parse(text, &uri, &ignored))
         return pk_buf_append_text(out, "'******'", err);
-    PK_AUTO(pk_buf_clear) pk_buf shown = PK_BUF_SECRET(text.len * 4 + 1024);
     return pk_uri_redact(text, &shown, err) && append_quoted(pk_buf_span(&shown), out, err);
 }
 

@@ -114,6 +114,40 @@ static void it_nests_32_deep_and_no_deeper(void **state)
                               "]"));
 }
 
+/* An array of `pairs` empty ones: 2 * pairs values' worth of brackets and commas. */
+static bool accepts_many(size_t pairs, pk_error *err)
+{
+    PK_AUTO(pk_buf_clear) pk_buf text = PK_BUF_MAX(PK_JSON_MAX);
+    *err = (pk_error){0};
+    assert_true(pk_buf_append_text(&text, "[[]", err));
+    for (size_t i = 1; i < pairs; i++)
+        assert_true(pk_buf_append_text(&text, ",[]", err));
+    assert_true(pk_buf_append_text(&text, "]", err));
+    PK_AUTO(pk_json_unref) json_t *value = pk_json_parse(pk_buf_span(&text), err);
+    return value != NULL;
+}
+
+/* 4 MiB of empty arrays would become 350 MiB of nodes. */
+static void it_holds_200000_values_and_no_more(void **state)
+{
+    (void)state;
+    pk_error err = {0};
+    assert_true(accepts_many(100000, &err)); /* 100,001 brackets, 99,999 commas */
+    assert_false(accepts_many(100001, &err));
+    assert_string_equal(err.sqlstate, PK_E_CORRUPT);
+    assert_non_null(strstr(err.message, "more than 200000 values"));
+    assert_false(accepts_many(PK_JSON_MAX / 3 - 10, &err));
+    assert_string_equal(err.sqlstate, PK_E_CORRUPT);
+    /* Commas in a string are no values. */
+    PK_AUTO(pk_buf_clear) pk_buf text = PK_BUF_MAX(PK_JSON_MAX);
+    assert_true(pk_buf_append_text(&text, "[\"", &err));
+    for (size_t i = 0; i < 300000; i++)
+        assert_true(pk_buf_append_text(&text, ",", &err));
+    assert_true(pk_buf_append_text(&text, "\"]", &err));
+    PK_AUTO(pk_json_unref) json_t *value = pk_json_parse(pk_buf_span(&text), &err);
+    assert_non_null(value);
+}
+
 static void four_mebibytes_are_the_limit(void **state)
 {
     (void)state;
@@ -204,6 +238,7 @@ int main(void)
     PK_SUITE_TEST(&suite, what_is_parsed_is_written_in_the_same_order);
     PK_SUITE_ROWS(&suite, bad_rows, is_refused_by_place_not_by_content);
     PK_SUITE_TEST(&suite, it_nests_32_deep_and_no_deeper);
+    PK_SUITE_TEST(&suite, it_holds_200000_values_and_no_more);
     PK_SUITE_TEST(&suite, four_mebibytes_are_the_limit);
     PK_SUITE_TEST(&suite, writing_stops_at_the_ceiling);
     PK_SUITE_TEST(&suite, what_cannot_be_written_is_an_error);

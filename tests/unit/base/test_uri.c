@@ -122,8 +122,8 @@ static const struct redaction {
      "s3://b/a?AWS_ACCESS_KEY_ID=redacted&AWS_SECRET_ACCESS_KEY=redacted&"
      "AWS_SESSION_TOKEN=redacted"},
     {"an unescaped secret with all it may hold",
-     "s3://b/a?AWS_SECRET_ACCESS_KEY=a/b+CANARY==&AUTH=x",
-     "s3://b/a?AWS_SECRET_ACCESS_KEY=redacted&AUTH=x"},
+     "s3://b/a?AWS_SECRET_ACCESS_KEY=a/b+CANARY==&AUTH=Implicit",
+     "s3://b/a?AWS_SECRET_ACCESS_KEY=redacted&AUTH=Implicit"},
     {"the second half of a secret with '&'", "s3://b/a?AWS_SECRET_ACCESS_KEY=a&CANARY",
      "s3://b/a?AWS_SECRET_ACCESS_KEY=redacted&redacted"},
     {"AWS KMS keeps its key",
@@ -143,8 +143,22 @@ static const struct redaction {
     {"OceanBase's access key",
      "oss://b/a?host=oss-cn.example.com&access_id=CANARY1&access_key=CANARY2",
      "oss://b/a?host=oss-cn.example.com&access_id=redacted&access_key=redacted"},
-    {"OceanBase's region", "s3://b/a?host=h:9000&s3_region=eu&access_key=CANARY",
-     "s3://b/a?host=h:9000&s3_region=eu&access_key=redacted"},
+    {"OceanBase's region", "s3://b/a?host=s3.h-1.example&s3_region=eu-west-1&access_key=CANARY",
+     "s3://b/a?host=s3.h-1.example&s3_region=eu-west-1&access_key=redacted"},
+    {"a host without a dot may be a key", "oss://b/a?host=LTAI5tCANARY", "oss://b/a?host=redacted"},
+    {"a host with other characters may be a key", "oss://b/a?host=ab/CANARY.x",
+     "oss://b/a?host=redacted"},
+    {"an escaped host is not shown", "oss://b/a?host=CANARY%2Ex", "oss://b/a?host=redacted"},
+    {"an empty host", "oss://b/a?host=", "oss://b/a?host=redacted"},
+    {"a region that is none", "s3://b/a?s3_region=CANARY", "s3://b/a?s3_region=redacted"},
+    {"a region with more behind it", "s3://b/a?s3_region=eu-west-1CANARY",
+     "s3://b/a?s3_region=redacted"},
+    {"a region without its number", "s3://b/a?s3_region=eu-west-", "s3://b/a?s3_region=redacted"},
+    {"a region without its name", "s3://b/a?s3_region=eu--1", "s3://b/a?s3_region=redacted"},
+    {"a region in upper case", "s3://b/a?s3_region=EU-CANARY-1", "s3://b/a?s3_region=redacted"},
+    {"AUTH in any case", "s3://b/a?AUTH=SPECIFIED", "s3://b/a?AUTH=SPECIFIED"},
+    {"AUTH with something else", "s3://b/a?AUTH=CANARY", "s3://b/a?AUTH=redacted"},
+    {"AUTH with something behind", "s3://b/a?AUTH=specifiedCANARY", "s3://b/a?AUTH=redacted"},
     {"a parameter nobody knows yet", "s3://b/a?NEW_THING=CANARY", "s3://b/a?NEW_THING=redacted"},
     {"names are matched exactly", "s3://b/a?auth=CANARY&Region=CANARY",
      "s3://b/a?auth=redacted&Region=redacted"},
@@ -169,12 +183,14 @@ static const struct redaction {
      "gs://b/a?ASSUME_ROLE=a@p.example,b@p.example"},
     {"an external id first", "s3://b/a?ASSUME_ROLE=;CANARY", "s3://b/a?ASSUME_ROLE=%3Bredacted"},
     {"a password in userinfo", "postgres://user:CANARY@host:5432/db",
-     "postgres://user:redacted@host:5432/db"},
-    {"a password with '@'", "postgres://user:CAN@CANARY@host/db",
-     "postgres://user:redacted@host/db"},
-    {"a password with ':'", "postgres://user:a:CANARY@host/db", "postgres://user:redacted@host/db"},
-    {"an empty password", "postgres://user:@host/db", "postgres://user:redacted@host/db"},
-    {"a user without password", "postgres://user@host/db", "postgres://user@host/db"},
+     "postgres://redacted@host:5432/db"},
+    {"a password with '@'", "postgres://user:CAN@CANARY@host/db", "postgres://redacted@host/db"},
+    {"a password with ':'", "postgres://user:a:CANARY@host/db", "postgres://redacted@host/db"},
+    {"an empty password", "postgres://user:@host/db", "postgres://redacted@host/db"},
+    {"a user without password may be a token", "https://CANARY@host/db",
+     "https://redacted@host/db"},
+    {"a token with an escaped '@'", "https://CANARY%40host/db", "******"},
+    {"an empty user", "postgres://@host/db", "postgres://redacted@host/db"},
     {"an escaped colon in userinfo", "postgres://user%3ACANARY@host/db",
      "postgres://redacted@host/db"},
     {"an escaped '@' and colon", "postgres://user%3ACANARY%40host/db", "******"},
@@ -199,6 +215,22 @@ static const struct redaction {
      "https://objectstorage.example//p//redacted/n/ns"},
     {"the token at the end", "https://objectstorage.example/p/CANARY",
      "https://objectstorage.example/p/redacted"},
+    {"p in upper case", "https://objectstorage.example/P/CANARY/n/ns",
+     "https://objectstorage.example/P/redacted/n/ns"},
+    {"p twice", "https://objectstorage.example/p/p/CANARY/n/ns",
+     "https://objectstorage.example/p/redacted/redacted/n/ns"},
+    {"a token with a slash", "https://objectstorage.example/p/CANARY1/CANARY2/N/ns",
+     "https://objectstorage.example/p/redacted/redacted/N/ns"},
+    {"a token without an end", "https://objectstorage.example/p/CANARY1/CANARY2",
+     "https://objectstorage.example/p/redacted/redacted"},
+    {"escaped slashes", "https://objectstorage.example/p%2FCANARY1%2fCANARY2%2Fn%2Fns",
+     "https://objectstorage.example/p%2Fredacted%2fredacted%2Fn%2Fns"},
+    {"an escaped slash in the token", "https://objectstorage.example/p/CANARY1%2FCANARY2/n/ns",
+     "https://objectstorage.example/p/redacted%2Fredacted/n/ns"},
+    {"slashes escaped twice", "https://objectstorage.example/p%252FCANARY%252Fn/a",
+     "https://objectstorage.example/redacted/a"},
+    {"a pre-authenticated URL without a host", "https:///p/CANARY/n/ns",
+     "https:///p/redacted/n/ns"},
     {"a presigned URL", "https://b.example/CANARY1/x?X-Amz-Signature=CANARY2",
      "https://b.example/redacted?X-Amz-Signature=redacted"},
     {"a shared access signature", "https://acc.example/c/CANARY?sv=1&sig=CANARY",
@@ -243,6 +275,27 @@ static const struct redaction damaged[] = {
     {"a typo before the secret", "s3://bucket/a?AUTH=x&AWS_SECRET_ACCESS_KEY=SECRETCANARY", NULL},
 };
 
+/* A plain path, as file:///path would be. */
+static const struct redaction paths[] = {
+    {"an ordinary path", "/srv/keys/a b/service_master_ key.pem",
+     "/srv/keys/a b/service_master_ key.pem"},
+    {"a path with all that does no harm", "/a@b/c:d/100%/e?f/#/\xc3\xa4/p/x",
+     "/a@b/c:d/100%/e?f/#/\xc3\xa4/p/x"},
+    {"a password and a host", "/srv/user:CANARY@host/x", "/redacted"},
+    {"parameters", "/srv/x?AWS_SECRET_ACCESS_KEY=CANARY", "/redacted"},
+    {"escaped parameters", "/srv/x%3fAWS_SECRET_ACCESS_KEY%3DCANARY", "/redacted"},
+    {"nothing", "", ""},
+};
+
+static void a_path_shows_no_secret(void **state)
+{
+    const struct redaction *row = *state;
+    pk_error err;
+    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(1000);
+    assert_true(pk_path_redact(pk_span_of(row->text), &out, &err));
+    assert_span(pk_buf_span(&out), row->redacted);
+}
+
 static void a_redacted_text_keeps_the_ceiling(void **state)
 {
     (void)state;
@@ -260,6 +313,7 @@ int main(void)
     PK_SUITE_TEST(&suite, more_parameters_than_fit_are_refused);
     PK_SUITE_TEST(&suite, a_path_has_no_scheme);
     PK_SUITE_ROWS(&suite, redactions, shows_no_secret);
+    PK_SUITE_ROWS(&suite, paths, a_path_shows_no_secret);
     PK_SUITE_ROWS(&suite, damaged, a_damaged_uri_shows_no_secret_either);
     PK_SUITE_TEST(&suite, a_redacted_text_keeps_the_ceiling);
     return pk_suite_run(&suite, "uri");
