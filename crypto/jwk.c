@@ -414,6 +414,26 @@ static bool copy_description(pk_keyset *set, const char *const words[static 5], 
     return true;
 }
 
+static bool copy_recipients(json_t *list, pk_keyset *set, pk_error *err)
+{
+    size_t count = json_array_size(list);
+    if (count == 0)
+        return true;
+    set->recipients = pk_arena_array(&set->arena, count, sizeof *set->recipients, err);
+    if (set->recipients == NULL)
+        return false;
+    for (; set->recipient_count < count; set->recipient_count++) {
+        const char *text = json_string_value(json_array_get(list, set->recipient_count));
+        if (text == NULL)
+            return damaged(err, "It has a member with a wrong value.");
+        text = pk_arena_strdup(&set->arena, text, err);
+        if (text == NULL)
+            return false;
+        set->recipients[set->recipient_count] = text;
+    }
+    return true;
+}
+
 static bool read_set(json_t *root, pk_keyset *set, pk_error *err)
 {
     json_t *keys = NULL;
@@ -446,7 +466,8 @@ static bool read_set(json_t *root, pk_keyset *set, pk_error *err)
         !unbase64url(identity, set->signer, sizeof set->signer))
         return damaged(err, "It has a member with a wrong value.");
     set->store_epoch = epoch;
-    return copy_description(set, words, err) && read_keys(keys, count, set, err);
+    return copy_description(set, words, err) && copy_recipients(recipients, set, err) &&
+           read_keys(keys, count, set, err);
 }
 
 /* Line 2, without its newline. */

@@ -44,6 +44,9 @@ typedef struct pk_keyset {
     const char *system_identifier;
     /* filled by reading: the signature was right; whose it is */
     uint8_t signer[PK_IDENTITY_PUBLIC];
+    const char **recipients; /* the signed list: "password", or a key's id */
+    size_t recipient_count;
+    bool recipients_differ; /* by pk_keyfile_open_*: the file has others than the list */
 } pk_keyset;
 
 void pk_keyset_init(pk_keyset *set);

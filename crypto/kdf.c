@@ -240,7 +240,7 @@ static pk_secret *derive_pbkdf2(const pk_secret *password, const pk_kdf_params *
 
 pk_secret *pk_kdf_password(const pk_secret *password, const pk_kdf_params *params, pk_error *err)
 {
-    if (params->salt_len > sizeof params->salt) {
+    if (!pk_kdf_limits_ok(params)) {
         pk_fail(err, PK_E_CORRUPT, "parameters of a key derivation are damaged");
         return NULL;
     }

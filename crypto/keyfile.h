@@ -25,12 +25,14 @@ typedef enum pk_recipient_kind {
 typedef struct pk_recipient {
     pk_recipient_kind kind;
     const pk_secret *secret; /* writing: the password, or the 32-byte KEK; borrowed */
-    const char *id;          /* KEK: "keystore <uuid> v<n>", at most PK_KEYFILE_ID_MAX bytes */
+    const char *id;          /* KEK: "keystore <uuid> v<n>" */
 } pk_recipient;
 
 /*
  * Appends the whole file (preamble and PEM). Checks itself before it returns: what was written is
- * read back, opened with each recipient's secret and the fingerprints are compared.
+ * read back, opened with each recipient's secret and the fingerprints are compared. 22023 for no or
+ * too many recipients, and for a KEK's id that is not 1 to PK_KEYFILE_ID_MAX printable ASCII
+ * characters, or "password".
  */
 bool pk_keyfile_seal(const pk_keyset *set, const pk_recipient *recipients, size_t count,
                      const pk_identity *signer, pk_buf *out, pk_error *err) PK_MUST_USE;
@@ -50,7 +52,8 @@ const char *pk_keyfile_recipient_id(const pk_keyfile *file, size_t i);
 
 /* Tries every password recipient. 28P01 wrong password; 22023 if the file has none; XX001 when the
  * content is damaged although the password was right. The set is initialised by the call; the
- * caller clears it. */
+ * caller clears it. set->recipients_differ says whether the file has other recipients than were
+ * signed; that is no error, because files that the openssl tool sealed anew do. */
 bool pk_keyfile_open_password(const pk_keyfile *file, const pk_secret *password, pk_keyset *set,
                               pk_error *err) PK_MUST_USE;
 bool pk_keyfile_open_kek(const pk_keyfile *file, size_t recipient, const pk_secret *kek,

@@ -27,9 +27,10 @@
 #define PK_OID_WRAPPED_KEK                                                                         \
     PK_SPAN("\x69\x81\xdf\x9d\x8e\x94\xc7\xb7\xf2\xa8\x99\x9d\xa0\xdc\x8c\xf6\xdb\x95\xca\x70")
 
-#define PK_KEYFILE_PASSWORDS  4u
-#define PK_KEYFILE_ROUNDS_SUM 20000000u /* of all password recipients together */
-#define PK_KEYFILE_KEK_MAX    8192u     /* a wrapped key beside a KEK recipient */
+#define PK_KEYFILE_PASSWORDS   4u
+#define PK_KEYFILE_ROUNDS_SUM  20000000u  /* of all password recipients together */
+#define PK_KEYFILE_BY_PASSWORD "password" /* what the signed list of recipients says for one */
+#define PK_KEYFILE_KEK_MAX     8192u      /* a wrapped key beside a KEK recipient */
 
 #define PK_KEYFILE_BEGIN "-----BEGIN CMS-----"
 #define PK_KEYFILE_END   "-----END CMS-----"

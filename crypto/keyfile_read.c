@@ -350,6 +350,39 @@ static pk_secret *content_key(const pk_keyfile_recipient *recipient, const pk_se
     return kek == NULL ? NULL : pk_pwri_unwrap(kek, recipient->iv, recipient->wrapped, err);
 }
 
+/* What the signed list calls this recipient; NULL for one that we never write. */
+static const char *listed_as(const pk_keyfile_recipient *recipient)
+{
+    if (recipient->kind == PK_RECIPIENT_PASSWORD)
+        return PK_KEYFILE_BY_PASSWORD;
+    bool ours =
+        recipient->kind == PK_RECIPIENT_KEK && strcmp(recipient->id, PK_KEYFILE_BY_PASSWORD) != 0;
+    return ours ? recipient->id : NULL;
+}
+
+/*
+ * CMS does not authenticate the recipients: whoever can open a file can seal its content key to
+ * somebody else, or take a recipient away. The signed list says for whom it was written, in any
+ * order.
+ */
+static bool recipients_differ(const pk_keyfile *file, const pk_keyset *set)
+{
+    bool taken[PK_KEYFILE_RECIPIENTS] = {false};
+    if (set->recipient_count != file->count)
+        return true;
+    for (size_t i = 0; i < file->count; i++) {
+        const char *text = listed_as(&file->recipients[i]);
+        size_t j = 0;
+        while (j < file->count &&
+               (taken[j] || text == NULL || strcmp(text, set->recipients[j]) != 0))
+            j++;
+        if (j == file->count)
+            return true;
+        taken[j] = true;
+    }
+    return false;
+}
+
 bool pk_keyfile_open_one(const pk_keyfile *file, size_t recipient, const pk_secret *secret,
                          pk_keyset *set, pk_error *err)
 {
@@ -357,9 +390,12 @@ bool pk_keyfile_open_one(const pk_keyfile *file, size_t recipient, const pk_secr
     pk_keyset_init(set);
     PK_AUTO_PTR(pk_secret_free)
     pk_secret *cek = content_key(&file->recipients[recipient], secret, err);
-    return cek != NULL &&
-           pk_aead_open(cek, file->nonce, PK_SPAN(""), pk_buf_span(&file->sealed), &payload, err) &&
-           pk_keyset_read(pk_buf_span(&payload), set, err);
+    if (cek == NULL ||
+        !pk_aead_open(cek, file->nonce, PK_SPAN(""), pk_buf_span(&file->sealed), &payload, err) ||
+        !pk_keyset_read(pk_buf_span(&payload), set, err))
+        return false;
+    set->recipients_differ = recipients_differ(file, set);
+    return true;
 }
 
 /*

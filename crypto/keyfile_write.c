@@ -198,13 +198,26 @@ static bool put_pem(pk_buf *out, pk_span der, pk_error *err)
 
 /* --- the call --- */
 
+/* What the reader would refuse, or mistake for a password in the list of recipients. */
+static bool check_id(const char *id, pk_error *err)
+{
+    size_t len = strlen(id);
+    bool ok = len >= 1 && len <= PK_KEYFILE_ID_MAX && strcmp(id, PK_KEYFILE_BY_PASSWORD) != 0;
+    for (size_t i = 0; ok && i < len; i++)
+        ok = id[i] >= 0x20 && id[i] <= 0x7e;
+    return ok || pk_fail(err, PK_E_PARAMETER,
+                         "the identifier of a key in a key file must be 1 to %u printable ASCII "
+                         "characters, and not \"" PK_KEYFILE_BY_PASSWORD "\"",
+                         PK_KEYFILE_ID_MAX);
+}
+
 static bool check_recipient(const pk_recipient *recipient, pk_error *err)
 {
     if (recipient->kind == PK_RECIPIENT_PASSWORD && recipient->secret != NULL)
         return true;
     if (recipient->kind == PK_RECIPIENT_KEK && recipient->secret != NULL && recipient->id != NULL &&
         pk_secret_len(recipient->secret) == PK_KEY_LEN)
-        return true;
+        return check_id(recipient->id, err);
     return pk_fail(err, PK_E_INTERNAL, "a recipient of a key file is incomplete");
 }
 
@@ -228,7 +241,8 @@ static bool build_payload(const pk_keyset *set, const pk_recipient *recipients, 
 {
     const char *texts[PK_KEYFILE_RECIPIENTS];
     for (size_t i = 0; i < count; i++)
-        texts[i] = recipients[i].kind == PK_RECIPIENT_PASSWORD ? "password" : recipients[i].id;
+        texts[i] =
+            recipients[i].kind == PK_RECIPIENT_PASSWORD ? PK_KEYFILE_BY_PASSWORD : recipients[i].id;
     return pk_keyset_write(set, texts, count, signer, out, err);
 }
 
@@ -268,6 +282,8 @@ static bool read_back(const pk_keyset *set, const envelope *env, pk_span text, p
         if (!pk_keyfile_open_one(file, i, env->recipients[i].from->secret, &again, err) ||
             !same_keys(set, &again, err))
             return false;
+        if (again.recipients_differ)
+            return pk_fail(err, PK_E_INTERNAL, "other recipients were read than signed");
     }
     return true;
 }

@@ -24,7 +24,7 @@ typedef struct pk_wrap_context {
     const char *child_alg;   /* "A256", "ED25519" */
     const char *purpose;     /* "wrap" */
     uint32_t flags;          /* 1 exportable, 2 external origin */
-    const char *owner_scope; /* "service", "db:<name>" */
+    const char *owner_scope; /* "service", "db": names may change, the row MAC binds them */
 } pk_wrap_context;
 
 #define PK_WRAP_EXPORTABLE 1u

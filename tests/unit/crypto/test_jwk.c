@@ -69,6 +69,9 @@ static void what_was_written_is_read(void **state)
     assert_string_equal(again.server_version, set.server_version);
     assert_string_equal(again.system_identifier, set.system_identifier);
     assert_memory_equal(again.signer, signer.public_key, 32);
+    assert_int_equal(again.recipient_count, 2);
+    assert_string_equal(again.recipients[0], "password");
+    assert_string_equal(again.recipients[1], "keystore x v1");
     for (size_t i = 0; i < 2; i++) {
         const pk_keyset_key *a = &set.keys[i];
         const pk_keyset_key *b = &again.keys[i];
@@ -155,6 +158,7 @@ static const struct changed_row {
     {"an audit head that is not hex", "\"audit_head\":\"00ff\"", "\"audit_head\":\"xyz\"", "wrong value"},
     {"an incomplete set", "\"complete\":true", "\"complete\":false", "wrong value"},
     {"recipients that are no array", "\"recipients\":[\"password\",\"keystore x v1\"]", "\"recipients\":{}", "wrong value"},
+    {"a recipient that is no text", "\"recipients\":[\"password\",", "\"recipients\":[7,", "wrong value"},
     {"known backups that are no array", "\"known_backups\":[]", "\"known_backups\":null", "wrong value"},
     {"an identity of another length", "\"identity\":\"", "\"identity\":\"AAAA", "wrong value"},
     {"a duplicate name", "\"format\":1", "\"format\":1,\"format\":1", NULL},

@@ -100,8 +100,8 @@ static void a_flipped_bit_in_any_field_is_refused_by_openssl_and_by_us(void **st
     assert_int_equal(openssl_opens("-pwri_password", PASSWORD), 0);
 }
 
-/* Opening by key costs no derivation, so every bit can be tried. The id is the one thing that a key
- * recipient may change: it says which key to try and protects nothing. */
+/* Opening by key costs no derivation, so every bit can be tried. The id is the one thing that can
+ * be changed without damage: it says which key to try. The signed list of recipients shows it. */
 static void every_flipped_bit_of_a_file_for_a_key_is_refused(void **state)
 {
     (void)state;
@@ -117,12 +117,12 @@ static void every_flipped_bit_of_a_file_for_a_key_is_refused(void **state)
     assert_non_null(id);
     size_t first = (size_t)(id - all.ptr);
     for (size_t bit = 0; bit < 8 * all.len; bit++) {
-        if (bit / 8 >= first && bit / 8 < first + 10)
-            continue;
+        bool in_id = bit / 8 >= first && bit / 8 < first + 10;
         der.block[bit / 8] = (char)(der.block[bit / 8] ^ (1 << (bit % 8)));
         PK_AUTO_PTR(pk_keyfile_free) pk_keyfile *file = pk_keyfile_parse_der(all, &err);
         PK_AUTO(pk_keyset_clear) pk_keyset set = {0};
-        if (file != NULL && pk_keyfile_open_kek(file, 0, key, &set, &err))
+        if (file != NULL && pk_keyfile_open_kek(file, 0, key, &set, &err) &&
+            !(in_id && set.recipients_differ))
             fail_msg("opens although bit %zu was flipped", bit);
         der.block[bit / 8] = (char)(der.block[bit / 8] ^ (1 << (bit % 8)));
     }
@@ -609,6 +609,7 @@ static void the_committed_file_opens(void **state)
     sample_identity(&signer, SIGNER);
     assert_ok(pk_keyfile_open_kek(file, 0, kek, &by_key_set, &err));
     assert_sample(&by_key_set);
+    assert_false(by_key_set.recipients_differ);
     assert_memory_equal(by_key_set.signer, signer.public_key, 32);
     assert_ok(pk_keyfile_open_password(file, password, &by_password_set, &err));
     assert_sample(&by_password_set);
@@ -634,8 +635,152 @@ static void a_file_made_by_openssl_opens(void **state)
     pk_secret *kek = secret_hex("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
     assert_ok(pk_keyfile_open_kek(file, 1, kek, &set, &err));
     assert_int_equal(set.count, 2);
+    assert_true(set.recipients_differ); /* whoever sealed it anew could not sign */
     PK_AUTO(pk_keyset_clear) pk_keyset none;
     assert_refused(pk_keyfile_open_password(file, kek, &none, &err), PK_E_PARAMETER);
+}
+
+/* --- recipients that the signature does not name --- */
+
+/* What somebody does to the recipients of a file for a password and the keys "one" and "two";
+ * without damage to the rest, as a restored copy with other recipients would be. */
+typedef void (*tamper)(pk_keyfile *file);
+
+static pk_keyfile_recipient *find_id(pk_keyfile *file, const char *id)
+{
+    for (size_t i = 0; i < file->count; i++)
+        if (strcmp(file->recipients[i].id, id) == 0)
+            return &file->recipients[i];
+    fail_msg("no recipient \"%s\"", id);
+    return NULL;
+}
+
+static void leave(pk_keyfile *file)
+{
+    (void)file;
+}
+
+static void reverse(pk_keyfile *file)
+{
+    pk_keyfile_recipient first = file->recipients[0];
+    file->recipients[0] = file->recipients[2];
+    file->recipients[2] = first;
+}
+
+static void drop(pk_keyfile *file, pk_keyfile_recipient *gone)
+{
+    file->count--;
+    *gone = file->recipients[file->count];
+}
+
+static void remove_key(pk_keyfile *file)
+{
+    drop(file, find_id(file, "two"));
+}
+
+static void remove_password(pk_keyfile *file)
+{
+    drop(file, find_id(file, ""));
+}
+
+static void add_key(pk_keyfile *file)
+{
+    pk_keyfile_recipient *more = &file->recipients[file->count];
+    *more = *find_id(file, "two");
+    file->count++;
+    (void)snprintf(more->id, sizeof more->id, "three");
+}
+
+static void add_same_key(pk_keyfile *file)
+{
+    file->recipients[file->count] = *find_id(file, "two");
+    file->count++;
+}
+
+static void add_password(pk_keyfile *file)
+{
+    file->recipients[file->count] = *find_id(file, "");
+    file->count++;
+}
+
+static void add_certificate(pk_keyfile *file)
+{
+    file->recipients[file->count++] = (pk_keyfile_recipient){.kind = PK_RECIPIENT_OTHER};
+}
+
+static void rename_key(pk_keyfile *file)
+{
+    (void)snprintf(find_id(file, "two")->id, 4, "owt");
+}
+
+/* Two of one in place of one of each: as many, but not the same. */
+static void double_key(pk_keyfile *file)
+{
+    *find_id(file, "two") = *find_id(file, "one");
+}
+
+static void password_for_key(pk_keyfile *file)
+{
+    *find_id(file, "two") = *find_id(file, "");
+}
+
+static void certificate_for_key(pk_keyfile *file)
+{
+    *find_id(file, "two") = (pk_keyfile_recipient){.kind = PK_RECIPIENT_OTHER};
+}
+
+/* A key whose id is the word that stands for a password. */
+static void key_for_password(pk_keyfile *file)
+{
+    pk_keyfile_recipient *password = find_id(file, "");
+    *password = *find_id(file, "two");
+    (void)snprintf(password->id, sizeof password->id, "password");
+}
+
+static const struct tamper_row {
+    const char *name;
+    tamper change;
+    bool differ;
+} tamper_rows[] = {
+    {"the recipients as they were signed", leave, false},
+    {"their order does not matter", reverse, false},
+    {"a key removed", remove_key, true},
+    {"the password removed", remove_password, true},
+    {"a key added", add_key, true},
+    {"a key added under the same id", add_same_key, true},
+    {"a password added", add_password, true},
+    {"a certificate added", add_certificate, true},
+    {"a key renamed", rename_key, true},
+    {"one key twice in place of two keys", double_key, true},
+    {"a password in place of a key", password_for_key, true},
+    {"a certificate in place of a key", certificate_for_key, true},
+    {"a key that is called like a password", key_for_password, true},
+};
+
+static void recipients_are_compared_with_the_signed_list(void **state)
+{
+    const struct tamper_row *row = *state;
+    pk_error err = {0};
+    PK_AUTO(pk_buf_clear) pk_buf text = PK_BUF_MAX(PK_KEYFILE_MAX);
+    PK_AUTO(pk_keyset_clear) pk_keyset set;
+    PK_AUTO_PTR(pk_secret_free) pk_secret *one = pk_secret_random(PK_KEY_LEN, &err);
+    PK_AUTO_PTR(pk_secret_free) pk_secret *two = pk_secret_random(PK_KEY_LEN, &err);
+    PK_AUTO_PTR(pk_secret_free) pk_secret *password = secret_text(PASSWORD);
+    pk_recipient recipients[] = {by_key(one, "one"), by_password(password), by_key(two, "two")};
+    seal(recipients, 3, &text);
+    PK_AUTO_PTR(pk_keyfile_free) pk_keyfile *file = pk_keyfile_parse(pk_buf_span(&text), &err);
+    assert_non_null(file);
+    row->change(file);
+    size_t first = (size_t)(find_id(file, "one") - file->recipients);
+    assert_ok(pk_keyfile_open_kek(file, first, one, &set, &err));
+    assert_sample(&set);
+    assert_int_equal(set.recipient_count, 3);
+    assert_int_equal(set.recipients_differ, row->differ);
+    if (row->change == remove_password || row->change == key_for_password)
+        return;
+    PK_AUTO(pk_keyset_clear) pk_keyset again;
+    assert_ok(pk_keyfile_open_password(file, password, &again, &err));
+    assert_int_equal(again.recipients_differ, row->differ);
 }
 
 int main(void)
@@ -656,6 +801,7 @@ int main(void)
     PK_SUITE_TEST(&suite, a_file_of_4_mib_is_looked_at_and_a_larger_one_is_not);
     PK_SUITE_TEST(&suite, the_committed_file_opens);
     PK_SUITE_TEST(&suite, a_file_made_by_openssl_opens);
+    PK_SUITE_ROWS(&suite, tamper_rows, recipients_are_compared_with_the_signed_list);
     int failed = pk_suite_run(&suite, "keyfile_read");
     return clean_up() != 0 || failed;
 }
