@@ -4,8 +4,9 @@
  * changed behind our back is reported and nothing else suffers; a store row that was changed ends
  * all writing, because every commit seals that row anew and would make the forgery ours.
  *
- * What it cannot see: a whole file put back to an earlier state, or one row put back to its own
- * earlier content. The first shows against the audit heads that key files carry.
+ * What the MACs cannot see: a row that was deleted, a row put back to its own earlier content and
+ * MAC, a whole file put back to an earlier state. For the store and audit rows the chain and the
+ * epochs show the first two; the third shows against the audit heads that key files carry.
  */
 #include "storage/catalog.h"
 
@@ -24,6 +25,7 @@ struct pk_catalog {
     pk_secret *row_key; /* NULL while sealed */
     pk_secret *audit_key;
     bool in_transaction;
+    bool failed;   /* a change of this transaction was not made: it must not be committed */
     bool scrub;    /* a blob was overwritten or erased in this transaction */
     int64_t epoch; /* of the store when this transaction began */
 };
@@ -353,6 +355,7 @@ bool pk_catalog_begin(pk_catalog *catalog, pk_error *err)
     if (!catalog->driver.ops->begin(catalog->driver.self, err))
         return false;
     catalog->in_transaction = true;
+    catalog->failed = false;
     catalog->scrub = false;
     if (!read_store(catalog, &arena, true, &store, &found, err)) {
         pk_catalog_rollback(catalog);
@@ -407,7 +410,7 @@ static bool name_duplicate_key(const pk_row_key *row, pk_error *err)
                    row->name, row->db_name);
 }
 
-bool pk_catalog_insert(pk_catalog *catalog, pk_table_id id, void *row, pk_error *err)
+static bool insert_row(pk_catalog *catalog, pk_table_id id, void *row, pk_error *err)
 {
     const pk_table *table = pk_table_of(id);
     if (!may_change(catalog, table, err))
@@ -423,7 +426,7 @@ bool pk_catalog_insert(pk_catalog *catalog, pk_table_id id, void *row, pk_error 
     return id == PK_TABLE_KEY && name_duplicate_key(row, err);
 }
 
-bool pk_catalog_update(pk_catalog *catalog, pk_table_id id, const void *row, pk_error *err)
+static bool update_row(pk_catalog *catalog, pk_table_id id, const void *row, pk_error *err)
 {
     const pk_table *table = pk_table_of(id);
     if (!may_change(catalog, table, err))
@@ -434,7 +437,7 @@ bool pk_catalog_update(pk_catalog *catalog, pk_table_id id, const void *row, pk_
     return id == PK_TABLE_KEY && name_duplicate_key(row, err);
 }
 
-bool pk_catalog_erase(pk_catalog *catalog, pk_table_id id, const void *row, pk_error *err)
+static bool erase_row(pk_catalog *catalog, pk_table_id id, const void *row, pk_error *err)
 {
     const pk_table *table = pk_table_of(id);
     pk_value values[PK_TABLE_VALUES_MAX];
@@ -443,6 +446,35 @@ bool pk_catalog_erase(pk_catalog *catalog, pk_table_id id, const void *row, pk_e
     pk_table_store_key(table, row, values);
     catalog->scrub |= table->holds_blobs;
     return catalog->driver.ops->erase(catalog->driver.self, table, values, err);
+}
+
+/* A caller that overlooks a failed change must not save the others: commit looks at this. */
+static bool remember(pk_catalog *catalog, bool done)
+{
+    catalog->failed |= !done;
+    return done;
+}
+
+bool pk_catalog_insert(pk_catalog *catalog, pk_table_id id, void *row, pk_error *err)
+{
+    return remember(catalog, insert_row(catalog, id, row, err));
+}
+
+bool pk_catalog_update(pk_catalog *catalog, pk_table_id id, const void *row, pk_error *err)
+{
+    return remember(catalog, update_row(catalog, id, row, err));
+}
+
+bool pk_catalog_erase(pk_catalog *catalog, pk_table_id id, const void *row, pk_error *err)
+{
+    return remember(catalog, erase_row(catalog, id, row, err));
+}
+
+/* No honest catalog counts that far. */
+static bool next_after(int64_t number, int64_t *next, pk_error *err)
+{
+    return !__builtin_add_overflow(number, 1, next) ||
+           pk_fail(err, PK_E_CORRUPT, "epoch or audit number of the catalog is out of range");
 }
 
 /* The store row with the epoch that follows the one this transaction began with, whatever epoch a
@@ -456,23 +488,25 @@ static bool advance_epoch(pk_catalog *catalog, pk_error *err)
         return false;
     if (!found)
         return fail_not_initialised(err);
-    store.epoch = catalog->epoch + 1;
-    return write_row(catalog, pk_table_of(PK_TABLE_STORE), catalog->driver.ops->update, &store,
+    return next_after(catalog->epoch, &store.epoch, err) &&
+           write_row(catalog, pk_table_of(PK_TABLE_STORE), catalog->driver.ops->update, &store,
                      err);
 }
 
+/* A damaged tail is not built upon: the new row's hash would vouch for it. */
 static bool append_audit(pk_catalog *catalog, const pk_row_audit *audit, pk_error *err)
 {
     static const char none[PK_MAC_LEN];
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(AUDIT_ROW_MAX);
     pk_row_audit tail = {0};
     bool found = false;
-    if (!read_audit_tail(catalog, &arena, &tail, &found, err))
+    if (!read_audit_tail(catalog, &arena, &tail, &found, err) ||
+        (found && !check_audit_row(catalog, &tail, err)))
         return false;
     uint8_t hash[PK_MAC_LEN];
     pk_row_audit row = *audit;
-    row.seq = tail.seq + 1;
-    row.epoch = catalog->epoch + 1;
+    if (!next_after(tail.seq, &row.seq, err) || !next_after(catalog->epoch, &row.epoch, err))
+        return false;
     row.prev = found ? tail.hash : pk_span_bytes(none, sizeof none);
     if (row.at == 0)
         row.at = catalog->clock->wall_us(catalog->clock);
@@ -482,11 +516,19 @@ static bool append_audit(pk_catalog *catalog, const pk_row_audit *audit, pk_erro
     return write_row(catalog, pk_table_of(PK_TABLE_AUDIT), catalog->driver.ops->insert, &row, err);
 }
 
+static bool may_commit(const pk_catalog *catalog, pk_error *err)
+{
+    if (!must_be_unsealed(catalog, err))
+        return false;
+    return !catalog->failed ||
+           pk_fail(err, PK_E_INTERNAL, "a change in this catalog transaction has failed");
+}
+
 bool pk_catalog_commit(pk_catalog *catalog, const pk_row_audit *audit, pk_error *err)
 {
     if (!must_be_in_transaction(catalog, err))
         return false;
-    if (!must_be_unsealed(catalog, err) || !advance_epoch(catalog, err) ||
+    if (!may_commit(catalog, err) || !advance_epoch(catalog, err) ||
         !append_audit(catalog, audit, err)) {
         pk_catalog_rollback(catalog);
         return false;

@@ -157,8 +157,8 @@ bool pk_catalog_erase(pk_catalog *catalog, pk_table_id table, const void *row,
                       pk_error *err) PK_MUST_USE;
 
 /* Rows of a table in the order of their primary key (key: by scope, db_name, kind, created_at), as
- * an array in the arena. key_version and wrap: those of one key if `key_uuid` is not NULL. With
- * `pk_rows rows = PK_ROWS_MARK` a row whose MAC is wrong stays in the array and is marked in
+ * an array in the arena. key, key_version and wrap: those of one key if `key_uuid` is not NULL.
+ * With `pk_rows rows = PK_ROWS_MARK` a row whose MAC is wrong stays in the array and is marked in
  * `damaged`, an array of the same length; with `{0}` a damaged row fails the call with XX001 naming
  * it. */
 typedef struct pk_rows {

@@ -405,9 +405,12 @@ typedef struct pragma {
     const char *sql, *want;
 } pragma;
 
-/* The lock comes before anything is read, and outlives the transaction that took it. */
+/* The lock comes before anything is read, and outlives the transaction that took it. So does what
+ * makes reading a damaged file safe; both settings are the connection's, not the file's. */
 static const pragma lock_pragmas[] = {
     {"PRAGMA locking_mode = EXCLUSIVE", "exclusive"},
+    {"PRAGMA cell_size_check = ON", ""},
+    {"PRAGMA mmap_size = 0", "0"},
     {"BEGIN EXCLUSIVE", ""},
     {"COMMIT", ""},
 };
@@ -417,7 +420,6 @@ static const pragma use_pragmas[] = {
     {"PRAGMA synchronous", "2"},          {"PRAGMA secure_delete = ON", "1"},
     {"PRAGMA foreign_keys = ON", ""},     {"PRAGMA foreign_keys", "1"},
     {"PRAGMA trusted_schema = OFF", ""},  {"PRAGMA temp_store = MEMORY", ""},
-    {"PRAGMA cell_size_check = ON", ""},  {"PRAGMA mmap_size = 0", "0"},
 };
 
 /* What SQLite cannot do it ignores without a word, hence the comparison. */

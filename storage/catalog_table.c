@@ -114,7 +114,7 @@ static const pk_table tables[PK_TABLE_COUNT] = {
                         .holds_blobs = true, .order = "\"uuid\""},
     [PK_TABLE_SLOT] = {TABLE(PK_TABLE_SLOT, slot, pk_row_slot), .has_mac = true, .counts_up = true,
                        .holds_blobs = true, .order = "\"id\""},
-    [PK_TABLE_KEY] = {TABLE(PK_TABLE_KEY, key, pk_row_key), .has_mac = true,
+    [PK_TABLE_KEY] = {TABLE(PK_TABLE_KEY, key, pk_row_key), .has_mac = true, .of = "uuid",
                       .order = "\"scope\", \"db_name\", \"kind\", \"created_at\", \"uuid\""},
     [PK_TABLE_KEY_VERSION] = {TABLE(PK_TABLE_KEY_VERSION, key_version, pk_row_key_version),
                               .has_mac = true, .of = "key_uuid", .order = "\"key_uuid\", \"ver\""},

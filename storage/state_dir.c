@@ -31,12 +31,15 @@ static bool check_private(const struct stat *info, const char *what, const char 
     return true;
 }
 
-/* The new name must survive a power loss, like everything that will be put below it. */
-static bool sync_parent(const char *path, pk_error *err)
+/* The name must survive a power loss, like everything that will be put below it. Whoever made the
+ * directory may not have synced it. A parent that we may not read is none that we made it in. */
+static bool sync_parent(const char *path, bool made, pk_error *err)
 {
     char parent[PATH_MAX + 4];
     (void)snprintf(parent, sizeof parent, "%s/..", path);
     int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && errno == EACCES && !made)
+        return true;
     bool ok = fd >= 0 && fsync(fd) == 0;
     if (!ok)
         pk_fail(err, PK_E_IO, "could not sync the directory above \"%s\": %s", path,
@@ -46,19 +49,18 @@ static bool sync_parent(const char *path, pk_error *err)
     return ok;
 }
 
-static bool make_directory(const char *path, pk_error *err)
+static bool make_directory(const char *path, bool *made, pk_error *err)
 {
-    if (mkdir(path, S_IRWXU) != 0) {
-        if (errno == EEXIST)
-            return true;
+    *made = mkdir(path, S_IRWXU) == 0;
+    if (!*made && errno == EEXIST)
+        return true;
+    if (!*made)
         return pk_fail(err, errno == ENOENT ? PK_E_UNDEFINED_FILE : PK_E_IO,
                        "could not create directory \"%s\": %s", path, pk_errno_text(errno));
-    }
     /* A umask could have taken the owner's own bits. */
-    if (chmod(path, S_IRWXU) != 0)
-        return pk_fail(err, PK_E_IO, "could not set the mode of directory \"%s\": %s", path,
-                       pk_errno_text(errno));
-    return sync_parent(path, err);
+    return chmod(path, S_IRWXU) == 0 ||
+           pk_fail(err, PK_E_IO, "could not set the mode of directory \"%s\": %s", path,
+                   pk_errno_text(errno));
 }
 
 static bool open_directory(pk_state_dir *dir, const char *path, pk_error *err)
@@ -77,9 +79,10 @@ static bool open_directory(pk_state_dir *dir, const char *path, pk_error *err)
 bool pk_state_dir_open(pk_state_dir *dir, const char *path, bool create, pk_error *err)
 {
     *dir = PK_STATE_DIR_INIT;
-    if (create && !make_directory(path, err))
+    bool made = false;
+    if (create && !make_directory(path, &made, err))
         return false;
-    if (open_directory(dir, path, err))
+    if (open_directory(dir, path, err) && (!create || sync_parent(dir->path, made, err)))
         return true;
     pk_state_dir_close(dir);
     return false;

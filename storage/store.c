@@ -75,10 +75,13 @@ pk_store *pk_store_open(pk_span text, const pk_store_options *options, pk_error 
     char path[PATH_MAX];
     if (!pk_uri_parse(text, &uri, err) || !check_scheme(&uri, err) || !path_of_uri(&uri, path, err))
         return NULL;
-    pk_span redacted = {text.ptr, (size_t)(uri.path.ptr + uri.path.len - text.ptr)};
-    while (redacted.len > sizeof "file:///" - 1 && redacted.ptr[redacted.len - 1] == '/')
-        redacted.len--;
-    return pk_store_file_open(path, redacted, options, err);
+    pk_span location = {text.ptr, (size_t)(uri.path.ptr + uri.path.len - text.ptr)};
+    while (location.len > sizeof "file:///" - 1 && location.ptr[location.len - 1] == '/')
+        location.len--;
+    PK_AUTO(pk_buf_clear) pk_buf redacted = PK_BUF_MAX(text.len + 64);
+    if (!pk_uri_redact(location, &redacted, err))
+        return NULL;
+    return pk_store_file_open(path, pk_buf_span(&redacted), options, err);
 }
 
 static bool fail_not_a_path(const char *why, const pk_store_options *options, pk_error *err)
@@ -123,6 +126,7 @@ pk_store *pk_store_open_file(pk_span text, const pk_store_options *options, pk_a
                              const char **name, pk_error *err)
 {
     char path[PATH_MAX];
+    char shown[PK_PATH_SHOWN];
     if (!path_of_file(text, options, path, err))
         return NULL;
     char *slash = strrchr(path, '/');
@@ -135,14 +139,15 @@ pk_store *pk_store_open_file(pk_span text, const pk_store_options *options, pk_a
         return NULL;
     slash[slash == path ? 1 : 0] = '\0';
     PK_AUTO_PTR(pk_store_close)
-    pk_store *store = pk_store_file_open(path, pk_span_of(path), options, err);
+    pk_store *store =
+        pk_store_file_open(path, pk_span_of(pk_path_shown(path, shown)), options, err);
     if (store == NULL)
         return NULL;
     char kind = store->ops->kind(store, "", err);
     if (kind == '?')
         return NULL;
     if (kind != 'd') {
-        pk_fail(err, PK_E_UNDEFINED_FILE, "directory \"%s\" does not exist", path);
+        pk_fail(err, PK_E_UNDEFINED_FILE, "directory \"%s\" does not exist", shown);
         return NULL;
     }
     return pk_steal(&store);

@@ -34,7 +34,8 @@ pk_store *pk_store_open_file(pk_span path, const pk_store_options *options, pk_a
 void pk_store_close(pk_store *store);
 PK_DEFINE_AUTO_PTR(pk_store_close, pk_store *)
 
-/* The location without secrets, for messages and the catalog. Borrowed. */
+/* The location without secrets, for messages and the catalog: what pk_uri_redact leaves of it, so
+ * its length says nothing about the location's. Borrowed. */
 const char *pk_store_redacted(const pk_store *store);
 
 /* name: segments joined by '/', none of them "", "." or ".."; missing directories are made (0700).

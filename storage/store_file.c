@@ -37,12 +37,20 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-/* Where `path` (below the root) is, for messages. */
+/* Where `path` (below the root) is. */
 static void full_path(const file_store *file, const char *path, char out[static 2 * PATH_MAX])
 {
     bool top = file->root_path[1] == '\0';
     (void)snprintf(out, 2 * (size_t)PATH_MAX, "%s%s%s", file->root_path,
                    path[0] == '\0' || top ? "" : "/", path);
+}
+
+/* The same for messages. */
+static void shown_path(const file_store *file, const char *path, char out[static PK_PATH_SHOWN])
+{
+    char full[2 * PATH_MAX];
+    full_path(file, path, full);
+    (void)pk_path_shown(full, out);
 }
 
 /* Location and name joined, below the root. */
@@ -77,8 +85,8 @@ static int open_beneath(const file_store *file, const char *path, uint64_t flags
 
 static bool fail_open(const file_store *file, const char *path, int error, pk_error *err)
 {
-    char full[2 * PATH_MAX];
-    full_path(file, path, full);
+    char full[PK_PATH_SHOWN];
+    shown_path(file, path, full);
     if (error == ENOENT)
         return pk_fail(err, PK_E_UNDEFINED_FILE, "\"%s\" does not exist", full);
     if (error == EXDEV || error == ELOOP)
@@ -94,11 +102,12 @@ static bool fail_open(const file_store *file, const char *path, int error, pk_er
 /* Equal to or inside a directory that pgkeep keeps for itself; for a location also above it. */
 static bool check_forbidden(const file_store *file, const char *real, bool location, pk_error *err)
 {
+    char shown[PK_PATH_SHOWN];
     for (size_t i = 0; i < file->forbidden_count; i++) {
         const char *forbidden = file->forbidden[i];
         if (!pk_path_within(real, forbidden) && !(location && pk_path_within(forbidden, real)))
             continue;
-        pk_fail(err, PK_E_PARAMETER, "path \"%s\" is not allowed", real);
+        pk_fail(err, PK_E_PARAMETER, "path \"%s\" is not allowed", pk_path_shown(real, shown));
         return pk_error_detail(err,
                                "It is equal to, inside or above \"%s\", which is in use for"
                                " something else.",
@@ -136,18 +145,29 @@ static bool open_directory(const file_store *file, const char *path, int *fd, bo
     return false;
 }
 
-/* One directory that was not there, durable. */
 static bool make_directory(const file_store *file, int parent, const char *path, pk_error *err)
 {
     const char *slash = strrchr(path, '/');
-    char full[2 * PATH_MAX];
-    full_path(file, path, full);
-    if (mkdirat(parent, slash == NULL ? path : slash + 1, S_IRWXU) != 0 && errno != EEXIST)
-        return pk_fail(err, PK_E_IO, "could not create directory \"%s\": %s", full,
-                       pk_errno_text(errno));
-    return fsync(parent) == 0 ||
-           pk_fail(err, PK_E_IO, "could not sync the directory above \"%s\": %s", full,
-                   pk_errno_text(errno));
+    char full[PK_PATH_SHOWN];
+    if (mkdirat(parent, slash == NULL ? path : slash + 1, S_IRWXU) == 0 || errno == EEXIST)
+        return true;
+    int error = errno;
+    shown_path(file, path, full);
+    return pk_fail(err, PK_E_IO, "could not create directory \"%s\": %s", full,
+                   pk_errno_text(error));
+}
+
+/* The name of `path` survives a power loss, whoever made it: another process may have done so just
+ * before and not have come to this. */
+static bool sync_above(const file_store *file, int parent, const char *path, pk_error *err)
+{
+    char full[PK_PATH_SHOWN];
+    if (fsync(parent) == 0)
+        return true;
+    int error = errno;
+    shown_path(file, path, full);
+    return pk_fail(err, PK_E_IO, "could not sync the directory above \"%s\": %s", full,
+                   pk_errno_text(error));
 }
 
 /* Opens `path`, making it if it is absent; *fd is its parent before and itself afterwards. */
@@ -158,6 +178,7 @@ static bool descend(const file_store *file, const char *path, int *fd, pk_error 
     bool ok = open_directory(file, path, &next, &absent, err);
     if (ok && absent)
         ok = make_directory(file, *fd, path, err) && open_directory(file, path, &next, NULL, err);
+    ok = ok && sync_above(file, *fd, path, err);
     close_fd(fd);
     *fd = next;
     return ok;
@@ -187,22 +208,23 @@ static bool write_file(int dir, const char *name, pk_span bytes, pk_error *err)
            pk_newfile_commit(&new, bytes, err);
 }
 
-/* `path` is a directory and the last segment that was cut from it. */
+/* `dir` is a directory below the root, `last` the segment that was cut from it. */
 static bool wrap_fault(const file_store *file, const char *dir, const char *last,
                        const pk_error *fault, pk_error *err)
 {
-    char full[2 * PATH_MAX];
-    full_path(file, dir, full);
-    const char *slash = full[1] == '\0' ? "" : "/";
+    char path[2 * PATH_MAX];
+    char full[3 * PATH_MAX];
+    char shown[PK_PATH_SHOWN];
+    full_path(file, dir, path);
+    (void)snprintf(full, sizeof full, "%s%s%s", path, path[1] == '\0' ? "" : "/", last);
+    (void)pk_path_shown(full, shown);
     if (pk_error_is(fault, PK_E_DUPLICATE_FILE))
-        return pk_fail(err, PK_E_DUPLICATE_FILE, "file \"%s%s%s\" exists already", full, slash,
-                       last);
+        return pk_fail(err, PK_E_DUPLICATE_FILE, "file \"%s\" exists already", shown);
     if (pk_error_is(fault, PK_E_UNDEFINED_FILE))
-        return pk_fail(err, PK_E_UNDEFINED_FILE, "file \"%s%s%s\" does not exist", full, slash,
-                       last);
+        return pk_fail(err, PK_E_UNDEFINED_FILE, "file \"%s\" does not exist", shown);
     if (err != NULL)
         *err = *fault;
-    return pk_error_wrap(err, "could not access file \"%s%s%s\"", full, slash, last);
+    return pk_error_wrap(err, "could not access file \"%s\"", shown);
 }
 
 /* Directory and last segment of an object, below the root. */
@@ -352,9 +374,10 @@ static bool file_remove(pk_store *store, const char *name, pk_error *err)
     if (absent || (unlinkat(fd, last, 0) != 0 && errno == ENOENT))
         return true;
     struct stat info;
+    char shown[PK_PATH_SHOWN];
     bool still_there = fstatat(fd, last, &info, AT_SYMLINK_NOFOLLOW) == 0;
     if (still_there || fsync(fd) != 0)
-        return pk_fail(err, PK_E_IO, "could not remove file \"%s\"", last);
+        return pk_fail(err, PK_E_IO, "could not remove file \"%s\"", pk_path_shown(last, shown));
     return true;
 }
 

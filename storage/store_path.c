@@ -5,6 +5,8 @@
  */
 #include "storage/store_path.h"
 
+#include "base/uri.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -43,6 +45,21 @@ bool pk_path_normalise(pk_span text, char out[static PATH_MAX], pk_error *err)
     return true;
 }
 
+const char *pk_path_shown(const char *path, char out[static PK_PATH_SHOWN])
+{
+    PK_AUTO(pk_buf_clear) pk_buf buf = PK_BUF_MAX(PK_PATH_SHOWN);
+    bool ok = pk_path_redact(pk_span_of(path), &buf, NULL);
+    pk_span shown = ok ? pk_buf_span(&buf) : PK_SPAN("******");
+    (void)snprintf(out, PK_PATH_SHOWN, "%.*s", PK_SPAN_ARG(shown));
+    return out;
+}
+
+static bool fail_resolve(const char *path, pk_error *err)
+{
+    char shown[PK_PATH_SHOWN];
+    return pk_fail(err, PK_E_IO, "could not resolve path \"%s\"", pk_path_shown(path, shown));
+}
+
 bool pk_path_real(const char *path, char out[static PATH_MAX], pk_error *err)
 {
     char head[PATH_MAX];
@@ -54,7 +71,7 @@ bool pk_path_real(const char *path, char out[static PATH_MAX], pk_error *err)
     while (realpath(head, out) == NULL) {
         char *slash = strrchr(head, '/');
         if (slash == NULL || len <= 1)
-            return pk_fail(err, PK_E_IO, "could not resolve path \"%s\"", path);
+            return fail_resolve(path, err);
         len = slash == head ? 1 : (size_t)(slash - head);
         head[len] = '\0';
     }
@@ -96,11 +113,13 @@ bool pk_path_hint(const pk_store_options *options, pk_error *err)
 
 static bool fail_outside(const char *path, const pk_store_options *options, pk_error *err)
 {
+    char shown[PK_PATH_SHOWN];
+    pk_path_shown(path, shown);
     if (options->root_count == 0)
-        pk_fail(err, PK_E_PARAMETER, "path \"%s\" is not allowed: %s names no directory", path,
+        pk_fail(err, PK_E_PARAMETER, "path \"%s\" is not allowed: %s names no directory", shown,
                 options->roots_setting);
     else
-        pk_fail(err, PK_E_PARAMETER, "path \"%s\" is outside %s", path, options->roots_setting);
+        pk_fail(err, PK_E_PARAMETER, "path \"%s\" is outside %s", shown, options->roots_setting);
     pk_error_detail(err,
                     "Nobody may use files outside these directories, administrators included.");
     return pk_path_hint(options, err);
@@ -129,6 +148,7 @@ bool pk_path_place(const char *path, const pk_store_options *options, pk_place *
                    pk_error *err)
 {
     char real[PATH_MAX];
+    char shown[PK_PATH_SHOWN];
     bool absent = false;
     if (!pk_path_real(path, real, err))
         return false;
@@ -138,6 +158,6 @@ bool pk_path_place(const char *path, const pk_store_options *options, pk_place *
     if (absent)
         return pk_fail(err, PK_E_UNDEFINED_FILE,
                        "the directory of %s that path \"%s\" lies in does not exist",
-                       options->roots_setting, path);
+                       options->roots_setting, pk_path_shown(path, shown));
     return fail_outside(path, options, err);
 }

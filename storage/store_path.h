@@ -25,6 +25,10 @@ bool pk_path_real(const char *path, char out[static PATH_MAX], pk_error *err) PK
 /* Is it the directory itself or inside it? Both normalised. */
 bool pk_path_within(const char *path, const char *dir);
 
+/* The path for a message: without what the redactor of URIs would hide. Returns `out`. */
+#define PK_PATH_SHOWN (2 * (size_t)PATH_MAX)
+const char *pk_path_shown(const char *path, char out[static PK_PATH_SHOWN]);
+
 /* Finds the root that the path lies in. 22023 with the setting in the hint; 58P01 when that root
  * does not exist. */
 bool pk_path_place(const char *path, const pk_store_options *options, pk_place *place,

@@ -4,6 +4,8 @@
  * store row is put back. Each time the right row is blamed and the others stay usable.
  */
 #include "base/encode.h"
+#include "crypto/digest.h"
+#include "crypto/kdf.h"
 #include "fixture.h"
 #include "storage/catalog_table.h"
 
@@ -307,6 +309,78 @@ static void an_audit_tail_edited_to_fit_an_earlier_epoch_is_seen(void **state)
     remove_tree(dir);
 }
 
+static void a_damaged_audit_tail_is_not_built_upon(void **state)
+{
+    (void)state;
+    static const char *const tampering[] = {
+        "UPDATE audit SET actor = 'bob' WHERE seq = 4",
+        "UPDATE audit SET hash = zeroblob(32) WHERE seq = 4",
+        "UPDATE audit SET seq = 9223372036854775807 WHERE seq = 4",
+    };
+    for (size_t i = 0; i < PK_COUNT(tampering); i++) {
+        pristine file;
+        pk_row_audit audit = audit_row("X");
+        pk_error err = {0};
+        set_up(&file);
+        run_raw(file.dir, tampering[i]);
+        pk_catalog *catalog = open_unsealed(file.dir);
+        assert_ok(pk_catalog_begin(catalog, &err), &err);
+        assert_false(pk_catalog_commit(catalog, &audit, &err));
+        assert_fault(&err, PK_E_CORRUPT);
+        assert_non_null(strstr(err.message, "audit row"));
+        pk_catalog_close(catalog);
+        tear_down(&file);
+    }
+}
+
+/* The store row of an attacker who has the key: with this epoch and the right MAC. */
+static void forge_epoch(const char *dir, int64_t epoch)
+{
+    pk_error err = {0};
+    pk_value values[PK_TABLE_VALUES_MAX];
+    uint8_t mac[PK_MAC_LEN];
+    PK_AUTO(pk_buf_clear) pk_buf canonical = PK_BUF_MAX(PK_ROW_MAX);
+    PK_AUTO_PTR(pk_secret_free) pk_secret *key = store_key('k');
+    PK_AUTO_PTR(pk_secret_free) pk_secret *row_key = pk_hkdf(key, PK_LABEL_ROW, PK_SPAN(""), &err);
+    const pk_table *table = pk_table_of(PK_TABLE_STORE);
+    pk_row_store row = sample_store();
+    row.epoch = epoch;
+    assert_non_null(row_key);
+    assert_ok(pk_table_store(table, &row, values, &err), &err);
+    assert_ok(pk_table_canonical(table, values, &canonical, &err), &err);
+    assert_ok(pk_hmac_sha256(row_key, pk_buf_span(&canonical), mac, &err), &err);
+    sqlite3 *db = open_raw(dir);
+    sqlite3_stmt *stmt = NULL;
+    assert_int_equal(
+        sqlite3_prepare_v2(db, "UPDATE store SET epoch = ?1, mac = ?2", -1, &stmt, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_bind_int64(stmt, 1, epoch), SQLITE_OK);
+    assert_int_equal(sqlite3_bind_blob(stmt, 2, mac, sizeof mac, SQLITE_STATIC), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_DONE);
+    (void)sqlite3_finalize(stmt);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void an_epoch_that_cannot_grow_ends_all_writing(void **state)
+{
+    (void)state;
+    pristine file;
+    pk_row_audit audit = audit_row("X");
+    pk_error err = {0};
+    set_up(&file);
+    forge_epoch(file.dir, 5); /* the control: such a row is believed */
+    pk_catalog *catalog = open_unsealed(file.dir);
+    commit_nothing(catalog, "FIVE");
+    pk_catalog_close(catalog);
+    forge_epoch(file.dir, INT64_MAX);
+    catalog = open_unsealed(file.dir);
+    assert_ok(pk_catalog_begin(catalog, &err), &err);
+    assert_false(pk_catalog_commit(catalog, &audit, &err));
+    assert_fault(&err, PK_E_CORRUPT);
+    pk_catalog_close(catalog);
+    tear_down(&file);
+}
+
 static void assert_stored(const char *dir, const char *sql, const char *want)
 {
     sqlite3 *db = open_raw(dir);
@@ -410,6 +484,8 @@ int main(void)
     PK_SUITE_TEST(&suite, a_damaged_slot_fails_verify_but_not_the_work);
     PK_SUITE_TEST(&suite, a_store_row_put_back_to_an_earlier_epoch_is_seen);
     PK_SUITE_TEST(&suite, an_audit_tail_edited_to_fit_an_earlier_epoch_is_seen);
+    PK_SUITE_TEST(&suite, a_damaged_audit_tail_is_not_built_upon);
+    PK_SUITE_TEST(&suite, an_epoch_that_cannot_grow_ends_all_writing);
     PK_SUITE_TEST(&suite, macs_and_hashes_are_those_of_the_document);
     return pk_suite_run(&suite, "catalog_damage");
 }

@@ -180,6 +180,65 @@ static void a_failing_step_leaves_everything_as_it_was(void **state)
     remove_tree(dir);
 }
 
+/* A change that cannot be made, without the driver being at fault. */
+static bool insert_twice(pk_catalog *catalog, pk_error *err)
+{
+    pk_row_key row = sample_key(1);
+    return pk_catalog_insert(catalog, PK_TABLE_KEY, &row, err);
+}
+
+static bool update_none(pk_catalog *catalog, pk_error *err)
+{
+    pk_row_slot row = sample_slot(0);
+    row.id = 99;
+    return pk_catalog_update(catalog, PK_TABLE_SLOT, &row, err);
+}
+
+static bool erase_none(pk_catalog *catalog, pk_error *err)
+{
+    pk_row_wrap row = {.id = 99};
+    return pk_catalog_erase(catalog, PK_TABLE_WRAP, &row, err);
+}
+
+static bool write_audit(pk_catalog *catalog, pk_error *err)
+{
+    pk_row_audit row = audit_row("X");
+    return pk_catalog_insert(catalog, PK_TABLE_AUDIT, &row, err);
+}
+
+static const struct change {
+    const char *name;
+    bool (*fails)(pk_catalog *catalog, pk_error *err);
+} changes[] = {
+    {"after a failed insert commit saves nothing", insert_twice},
+    {"after a failed update commit saves nothing", update_none},
+    {"after a failed erase commit saves nothing", erase_none},
+    {"after a refused change commit saves nothing", write_audit},
+};
+
+/* A caller that overlooks a failed change must not save the half that worked. */
+static void commit_fails_after_it(void **state)
+{
+    const struct change *row = *state;
+    char dir[PATH_MAX];
+    pk_error err = {0};
+    pk_row_audit audit = audit_row("X");
+    pk_row_wrap wrap = sample_wrap(1);
+    make_temp(dir);
+    pk_catalog *catalog = open_unsealed(dir);
+    fill_catalog(catalog);
+    picture before = take_picture(catalog);
+    assert_ok(pk_catalog_begin(catalog, &err), &err);
+    assert_ok(pk_catalog_insert(catalog, PK_TABLE_WRAP, &wrap, &err), &err);
+    assert_false(row->fails(catalog, &err));
+    assert_false(pk_catalog_commit(catalog, &audit, &err));
+    assert_fault(&err, PK_E_INTERNAL);
+    assert_same(take_picture(catalog), before);
+    assert_ok(scenario(catalog, &err), &err); /* the next transaction is not concerned */
+    pk_catalog_close(catalog);
+    remove_tree(dir);
+}
+
 static void set_file_limit(rlim_t bytes)
 {
     struct rlimit limit;
@@ -246,6 +305,7 @@ int main(void)
     if (!pk_secret_heap_init(&heap, &err))
         return 1;
     PK_SUITE_TEST(&suite, a_failing_step_leaves_everything_as_it_was);
+    PK_SUITE_ROWS(&suite, changes, commit_fails_after_it);
     PK_SUITE_TEST(&suite, a_full_disk_is_an_io_error_and_nothing_is_half_written);
     PK_SUITE_TEST(&suite, creation_on_a_full_disk_leaves_a_file_that_counts_as_absent);
     return pk_suite_run(&suite, "catalog_failure");

@@ -1,10 +1,37 @@
 /* Opening rules of the SQLite file (keys-and-security 6.2), locks, damage, and what stays on disk.
  */
 #include "fixture.h"
+#include "fsync.h"
 #include "storage/catalog_driver.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>
+
+/* What SQL was prepared, in order; see fsync.h for the labels. */
+int real_prepare(sqlite3 *db, const char *sql, int len, sqlite3_stmt **stmt,
+                 const char **tail) __asm__("__real_sqlite3_prepare_v2");
+int wrapped_prepare(sqlite3 *db, const char *sql, int len, sqlite3_stmt **stmt,
+                    const char **tail) __asm__("__wrap_sqlite3_prepare_v2");
+
+static char prepared[64][64];
+static size_t prepare_count;
+
+int wrapped_prepare(sqlite3 *db, const char *sql, int len, sqlite3_stmt **stmt, const char **tail)
+{
+    if (prepare_count < PK_COUNT(prepared))
+        (void)snprintf(prepared[prepare_count++], sizeof prepared[0], "%s", sql);
+    return real_prepare(db, sql, len, stmt, tail);
+}
+
+/* The place of the first statement that begins so. */
+static size_t prepared_at(const char *sql)
+{
+    for (size_t i = 0; i < prepare_count; i++)
+        if (strncmp(prepared[i], sql, strlen(sql)) == 0)
+            return i;
+    fail_msg("never prepared: %s", sql);
+    return 0;
+}
 
 static void refused(const char *dir, bool create, const char *sqlstate, pk_error *err)
 {
@@ -107,6 +134,41 @@ static void the_pragmas_of_the_reference_are_in_force(void **state)
     (void)sqlite3_finalize(stmt);
     (void)sqlite3_close(db);
     remove_tree(dir);
+}
+
+static void a_damaged_file_is_read_carefully_from_the_first_page_on(void **state)
+{
+    (void)state;
+    char dir[PATH_MAX];
+    char path[PATH_MAX];
+    make_keystore(dir, path);
+    prepare_count = 0;
+    pk_catalog_close(open_catalog(dir, false));
+    size_t lock = prepared_at("PRAGMA locking_mode = EXCLUSIVE");
+    size_t first_read = prepared_at("BEGIN EXCLUSIVE");
+    assert_true(lock < prepared_at("PRAGMA cell_size_check = ON"));
+    assert_true(prepared_at("PRAGMA cell_size_check = ON") < first_read);
+    assert_true(prepared_at("PRAGMA mmap_size = 0") < first_read);
+    assert_true(first_read < prepared_at("PRAGMA application_id"));
+    remove_tree(dir);
+}
+
+/* Its name must survive a power loss, also if another process made it just before. */
+static void the_directory_above_is_synced_even_if_the_directory_was_there(void **state)
+{
+    (void)state;
+    char top[PATH_MAX];
+    char dir[PATH_MAX + 8];
+    for (int there = 0; there < 2; there++) {
+        make_temp(top);
+        (void)snprintf(dir, sizeof dir, "%s/state", top);
+        if (there)
+            assert_int_equal(mkdir(dir, 0700), 0);
+        sync_count = 0;
+        pk_catalog_close(open_catalog(dir, true));
+        assert_true(was_synced(top));
+        remove_tree(top);
+    }
 }
 
 static const struct mode {
@@ -428,6 +490,8 @@ int main(void)
     PK_SUITE_TEST(&suite, an_absent_directory_or_file_is_not_created_unasked);
     PK_SUITE_TEST(&suite, an_empty_file_counts_as_absent);
     PK_SUITE_TEST(&suite, the_pragmas_of_the_reference_are_in_force);
+    PK_SUITE_TEST(&suite, a_damaged_file_is_read_carefully_from_the_first_page_on);
+    PK_SUITE_TEST(&suite, the_directory_above_is_synced_even_if_the_directory_was_there);
     PK_SUITE_ROWS(&suite, modes, mode_is_refused);
     PK_SUITE_TEST(&suite, a_file_or_directory_of_another_user_is_refused);
     PK_SUITE_TEST(&suite, a_symbolic_link_as_the_file_is_refused);

@@ -119,6 +119,12 @@ static const struct row {
      NULL},
     {"a relative symbolic link that leads out", "file://@/root/climb/x", PK_E_PARAMETER,
      "keys.allowed_roots", NULL},
+    {"a path that holds a password is not repeated", "file://@/outside/user:hush@host",
+     PK_E_PARAMETER, "keys.allowed_roots", "hush"},
+    {"a path that holds an escaped parameter is not repeated", "file://@/outside/token%3Dhush",
+     PK_E_PARAMETER, "keys.allowed_roots", "hush"},
+    {"below the forbidden directory neither", "file://@/root/state/user:hush@host", PK_E_PARAMETER,
+     NULL, "hush"},
     {"the forbidden directory", "file://@/root/state", PK_E_PARAMETER, NULL, NULL},
     {"inside the forbidden directory", "file://@/root/state/x/y", PK_E_PARAMETER, NULL, NULL},
     {"above the forbidden directory", "file://@/root", PK_E_PARAMETER, NULL, NULL},
@@ -198,6 +204,12 @@ static const struct row files[] = {
     {"a link that leads out", "@/root/escape/smk.pem", PK_E_PARAMETER, "keys.allowed_roots", NULL},
     {"the forbidden directory", "@/root/state/keystore.db", PK_E_PARAMETER, NULL, NULL},
     {"above the forbidden directory", "@/root/smk.pem", PK_E_PARAMETER, NULL, NULL},
+    {"a directory that does not exist and holds a password", "@/root/keys/user:hush@h/x",
+     PK_E_UNDEFINED_FILE, NULL, "hush"},
+    {"a path outside that holds a password", "@/outside/user:hush@h/x", PK_E_PARAMETER,
+     "keys.allowed_roots", "hush"},
+    {"a path that holds a parameter", "@/outside/x?token=hush", PK_E_PARAMETER,
+     "keys.allowed_roots", "hush"},
     {"a directory that does not exist", "@/root/keys/none/smk.pem", PK_E_UNDEFINED_FILE, NULL,
      NULL},
 };
@@ -338,6 +350,56 @@ static void redacted_is_the_uri_without_its_end(void **state)
     tear_down(&at);
 }
 
+static void what_a_redactor_hides_is_hidden_in_a_location_and_its_messages(void **state)
+{
+    (void)state;
+    place at;
+    pk_error err = {0};
+    pk_arena arena = ARENA;
+    pk_buf out = PK_BUF_MAX(100);
+    const char *name = NULL;
+    char text[2 * PATH_MAX];
+    set_up(&at);
+    make_dir(&at, "root/user:hush@host");
+    expand(&at, "file://@/root/user:hush@host", text);
+    pk_store *store = pk_store_open(pk_span_of(text), &at.options, &err);
+    assert_non_null(store);
+    assert_string_equal(pk_store_redacted(store), "file:///redacted");
+    assert_ok(pk_store_put(store, "x", PK_SPAN("x"), &err), &err);
+    assert_false(pk_store_put(store, "x", PK_SPAN("x"), &err));
+    assert_fault(&err, PK_E_DUPLICATE_FILE);
+    assert_null(strstr(err.message, "hush"));
+    assert_false(pk_store_put(store, "x/y", PK_SPAN("x"), &err));
+    assert_null(strstr(err.message, "hush"));
+    assert_false(pk_store_get(store, "no/x", &out, &err));
+    assert_null(strstr(err.message, "hush"));
+    pk_store_close(store);
+    expand(&at, "@/root/user:hush@host/smk.pem", text);
+    store = pk_store_open_file(pk_span_of(text), &at.options, &arena, &name, &err);
+    assert_non_null(store);
+    assert_string_equal(pk_store_redacted(store), "/redacted");
+    pk_store_close(store);
+    pk_arena_clear(&arena);
+    tear_down(&at);
+}
+
+static void an_ordinary_path_is_named_in_messages(void **state)
+{
+    (void)state;
+    place at;
+    pk_error err = {0};
+    char text[2 * PATH_MAX];
+    char want[3 * PATH_MAX];
+    set_up(&at);
+    expand(&at, "file://@/outside/a%20b/service_master_%20key", text);
+    (void)snprintf(want, sizeof want,
+                   "path \"%s/outside/a b/service_master_ key\" is outside keys.allowed_roots",
+                   at.top);
+    assert_null(pk_store_open(pk_span_of(text), &at.options, &err));
+    assert_string_equal(err.message, want);
+    tear_down(&at);
+}
+
 static const struct bad_name {
     const char *name, *object;
 } bad_names[] = {
@@ -388,6 +450,8 @@ int main(void)
     PK_SUITE_TEST(&suite, the_second_of_two_roots_counts_too);
     PK_SUITE_TEST(&suite, a_root_given_by_a_symbolic_link_is_a_root);
     PK_SUITE_TEST(&suite, a_very_long_path_is_refused);
+    PK_SUITE_TEST(&suite, what_a_redactor_hides_is_hidden_in_a_location_and_its_messages);
+    PK_SUITE_TEST(&suite, an_ordinary_path_is_named_in_messages);
     PK_SUITE_TEST(&suite, redacted_is_the_uri_without_its_end);
     return pk_suite_run(&suite, "store");
 }
