@@ -5,12 +5,17 @@
  */
 #include "engine/authz.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <libpq-fe.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define ANSWER_MS 6000 /* a second more than the statement_timeout that is asked for */
 
 struct pk_authz {
     char *conninfo;
@@ -53,14 +58,30 @@ void pk_authz_free(pk_authz *authz)
     pk_free(authz);
 }
 
+/* What libpq says goes to our log and not to the client, who may be anybody. */
 static bool unreachable(const char *why, pk_error *err)
 {
-    size_t len = strcspn(why, "\n"); /* libpq's text has lines; the first says it */
+    const size_t len = strcspn(why, "\n"); /* libpq's text has lines; the first says it */
+    pk_log_warning("service connection: %.*s", (int)len, why);
     pk_fail(err, PK_E_NOT_READY, "pgkeep's service connection is not available");
-    pk_error_detail(err, "PostgreSQL could not be asked who may run this: %.*s", (int)len, why);
+    pk_error_detail(err, "PostgreSQL could not be asked who may run this; pgkeep's log says why.");
     return pk_error_hint(
         err,
         "Check the setting service.conninfo (--service); ordinary statements are not affected.");
+}
+
+/* libpq's complaint about a connection string quotes it, password and all: it is not passed on. */
+static bool check_conninfo(const char *conninfo, pk_error *err)
+{
+    char *complaint = NULL;
+    PQconninfoOption *options = PQconninfoParse(conninfo, &complaint);
+    const bool ok = options != NULL;
+    PQconninfoFree(options);
+    if (complaint != NULL) {
+        pk_wipe(complaint, strlen(complaint));
+        PQfreemem(complaint);
+    }
+    return ok || unreachable("service.conninfo is no valid connection string", err);
 }
 
 /* libpq would print notices of the server on stderr; they are of no use here. */
@@ -70,9 +91,56 @@ static void drop_notice(void *arg, const PGresult *res)
     (void)res;
 }
 
+static int64_t now_ms(void)
+{
+    return pk_clock_system.mono_us(&pk_clock_system) / 1000;
+}
+
+/* Waits for the socket until the deadline; libpq's own calls would wait for ever on a server that
+ * hangs. */
+static bool wait_readable(PGconn *conn, int64_t deadline)
+{
+    struct pollfd fd = {.fd = PQsocket(conn), .events = POLLIN};
+    for (;;) {
+        const int64_t left = deadline - now_ms();
+        if (left <= 0 || fd.fd < 0)
+            return false;
+        const int n = poll(&fd, 1, (int)left);
+        if (n > 0)
+            return true;
+        if (n < 0 && errno != EINTR)
+            return false;
+    }
+}
+
+/* The last result of what was sent; NULL when none came in time. */
+static PGresult *await_result(PGconn *conn)
+{
+    const int64_t deadline = now_ms() + ANSWER_MS;
+    PGresult *last = NULL;
+    for (;;) {
+        while (PQisBusy(conn))
+            if (!wait_readable(conn, deadline) || !PQconsumeInput(conn)) {
+                PQclear(last);
+                return NULL;
+            }
+        PGresult *next = PQgetResult(conn);
+        if (next == NULL)
+            return last;
+        PQclear(last);
+        last = next;
+    }
+}
+
+static PGresult *ask(PGconn *conn, const char *sql, int count, const char *const *values)
+{
+    return PQsendQueryParams(conn, sql, count, NULL, values, NULL, NULL, 0) ? await_result(conn)
+                                                                            : NULL;
+}
+
 static bool run(pk_authz *authz, const char *sql)
 {
-    __attribute__((cleanup(drop_result))) PGresult *res = PQexec(authz->conn, sql);
+    __attribute__((cleanup(drop_result))) PGresult *res = ask(authz->conn, sql, 0, NULL);
     return PQresultStatus(res) == PGRES_TUPLES_OK;
 }
 
@@ -81,7 +149,7 @@ static bool run(pk_authz *authz, const char *sql)
 static void read_identifier(pk_authz *authz)
 {
     __attribute__((cleanup(drop_result))) PGresult *res =
-        PQexec(authz->conn, "SELECT system_identifier FROM pg_catalog.pg_control_system()");
+        ask(authz->conn, "SELECT system_identifier FROM pg_catalog.pg_control_system()", 0, NULL);
     authz->system_identifier[0] = '\0';
     if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1)
         snprintf(authz->system_identifier, sizeof authz->system_identifier, "%s",
@@ -90,6 +158,8 @@ static void read_identifier(pk_authz *authz)
 
 static bool connect_service(pk_authz *authz, pk_error *err)
 {
+    if (!check_conninfo(authz->conninfo, err))
+        return false;
     authz->conn = PQconnectdb(authz->conninfo);
     if (authz->conn == NULL || PQstatus(authz->conn) != CONNECTION_OK) {
         unreachable(authz->conn == NULL ? "out of memory" : PQerrorMessage(authz->conn), err);
@@ -115,18 +185,20 @@ static PGresult *query(pk_authz *authz, const char *sql, int count, const char *
     const bool fresh = authz->conn == NULL;
     if (fresh && !connect_service(authz, err))
         return NULL;
-    PGresult *res = PQexecParams(authz->conn, sql, count, NULL, values, NULL, NULL, 0);
+    PGresult *res = ask(authz->conn, sql, count, values);
     if (!fresh && PQstatus(authz->conn) != CONNECTION_OK) {
         pk_log_info("service connection was lost; connecting again");
         PQclear(res);
         disconnect(authz);
         if (!connect_service(authz, err))
             return NULL;
-        res = PQexecParams(authz->conn, sql, count, NULL, values, NULL, NULL, 0);
+        res = ask(authz->conn, sql, count, values);
     }
     if (PQresultStatus(res) == PGRES_TUPLES_OK)
         return res;
-    unreachable(PQerrorMessage(authz->conn), err);
+    unreachable(res == NULL ? "no answer within 6 s, or the connection was lost"
+                            : PQerrorMessage(authz->conn),
+                err);
     PQclear(res);
     disconnect(authz);
     return NULL;

@@ -67,6 +67,9 @@ bool pk_engine_init_process(pk_error *err)
     if (!harden(err) || !pk_secret_heap_init(&heap, err))
         return false;
     pk_json_init();
+#ifdef PK_TEST_KDF
+    pk_log_warning("this is a test build: passwords protect keys at a fraction of the real cost");
+#endif
     if (heap == PK_SECURE_HEAP_UNLOCKED)
         pk_log_warning(
             "memory for keys could not be locked and may be swapped out; raise the memlock limit");
@@ -138,13 +141,12 @@ static void open_at_start(pk_engine *engine)
                     summary.identity, summary.service_master_key);
 }
 
-static bool need_keystore(pk_engine *engine, pk_exec_context *ctx, pk_error *err)
+/* Why there is none is told to superusers; it names directories. */
+static bool no_keystore(const pk_exec_context *ctx, const pk_error *why, pk_error *err)
 {
-    pk_error why = {0};
-    ctx->keystore = keystore(engine, &why);
-    if (ctx->keystore != NULL)
-        return true;
-    *err = why;
+    if (!ctx->rights.superuser)
+        return pk_fail(err, PK_E_STATE, "the keystore is not available");
+    *err = *why;
     pk_error_wrap(err, "the keystore is not available");
     memcpy(err->sqlstate, PK_E_STATE, sizeof err->sqlstate);
     return false;
@@ -167,14 +169,10 @@ static bool audit_success(pk_exec_context *ctx, pk_error *err)
     return ctx->audited || pk_keystore_audit(ctx->keystore, &ctx->audit, err);
 }
 
-static bool authorize_and_run(pk_exec_context *ctx, pk_error *err)
+static bool run_audited(pk_exec_context *ctx, bool authorized, pk_error *err)
 {
     pk_error audit_error = {0};
-    if (!pk_audit_begin(ctx->request, ctx->stmt, pk_keystore_now(ctx->keystore), ctx->arena,
-                        &ctx->audit, err))
-        return false;
-    const bool ok =
-        pk_exec_authorize(ctx, err) && pk_exec_check_canceled(ctx, err) && pk_exec_run(ctx, err);
+    const bool ok = authorized && pk_exec_check_canceled(ctx, err) && pk_exec_run(ctx, err);
     const bool written =
         ok ? audit_success(ctx, &audit_error) : audit_failure(ctx, err, &audit_error);
     pk_audit_log(&ctx->audit);
@@ -185,6 +183,23 @@ static bool authorize_and_run(pk_exec_context *ctx, pk_error *err)
         return false;
     *err = audit_error;
     return pk_error_wrap(err, "the statement was not audited");
+}
+
+/* Rights first: who may not run it learns nothing about the keystore. */
+static bool authorize_and_run(pk_engine *engine, pk_exec_context *ctx, pk_error *err)
+{
+    pk_error why = {0};
+    const bool authorized = pk_exec_authorize(ctx, err);
+    ctx->keystore = keystore(engine, &why);
+    if (ctx->keystore == NULL)
+        return authorized && no_keystore(ctx, &why, err);
+    pk_error fault = {0};
+    if (!pk_audit_begin(ctx->request, ctx->stmt, pk_keystore_now(ctx->keystore), ctx->arena,
+                        &ctx->audit, &fault)) {
+        *err = fault;
+        return false;
+    }
+    return run_audited(ctx, authorized, err);
 }
 
 static bool run_statement(worker *w, pk_authz *authz, pk_request *request, const pk_stmt *stmt,
@@ -205,7 +220,7 @@ static bool run_statement(worker *w, pk_authz *authz, pk_request *request, const
                                      .in_block = request->in_block,
                                      .secrets_need_tls = engine->options.secrets_need_tls};
     return pk_exec_check(stmt, &session, err) && pk_exec_check_canceled(&ctx, err) &&
-           need_keystore(engine, &ctx, err) && authorize_and_run(&ctx, err);
+           authorize_and_run(engine, &ctx, err);
 }
 
 static void run_request(worker *w, pk_authz *authz, pk_request *request)
@@ -356,11 +371,14 @@ void pk_engine_submit(pk_engine *engine, pk_request *request)
     size_t place = 0;
     while (place < PK_COUNT(engine->waiting) && engine->waiting[place] != NULL)
         place++;
+    const bool closing = engine->closing;
     const bool taken = place < PK_COUNT(engine->waiting) && pk_queue_post(engine->queue, request);
     if (taken)
         engine->waiting[place] = request;
     pthread_mutex_unlock(&engine->lock);
-    if (!taken)
+    if (!taken && closing)
+        answer(request, PK_E_SHUTDOWN, "terminating connection due to administrator command");
+    else if (!taken)
         answer(request, PK_E_LIMIT_CONFIGURED, "too many key statements are waiting");
 }
 

@@ -252,7 +252,9 @@ void pk_exec_note(pk_exec_context *ctx, const char *object, const char *fingerpr
 
 pk_database pk_exec_database(const pk_exec_context *ctx)
 {
-    return (pk_database){.name = ctx->request->database, .oid = ctx->rights.db_oid};
+    return (pk_database){.name = ctx->request->database,
+                         .oid = ctx->rights.db_oid,
+                         .privileged = ctx->rights.superuser};
 }
 
 pk_secret *pk_exec_secret(const pk_value *value, pk_error *err)

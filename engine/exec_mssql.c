@@ -89,8 +89,8 @@ static bool read_in(pk_exec_context *ctx, pk_keyset *set, pk_error *err)
         .store = store, .name = name, .password = password, .force = ctx->stmt->u.master_key.force};
     if (store == NULL || !pk_import_read(ctx, &from, set, err))
         return false;
-    ctx->audit.object = pk_arena_printf(ctx->arena, err, "%s/%s", pk_store_redacted(store), name);
-    return ctx->audit.object != NULL && pk_exec_check_canceled(ctx, err);
+    ctx->audit.object = pk_exec_object(ctx, store, name);
+    return pk_exec_check_canceled(ctx, err);
 }
 
 bool pk_exec_smk_restore(pk_exec_context *ctx, pk_error *err)

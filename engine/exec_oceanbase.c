@@ -21,7 +21,8 @@ typedef struct tenant {
     const char *name;
     int64_t oid;
     pk_export out;
-    bool exported; /* the key is in out.set */
+    const char *file; /* the object's name in the store */
+    bool exported;    /* the key is in out.set */
     bool written;
 } tenant;
 
@@ -148,7 +149,7 @@ static bool which_tenants(pk_exec_context *ctx, tenant **list, size_t *count, pk
 
 static bool export_tenant(pk_exec_context *ctx, tenant *t, pk_error *err)
 {
-    const pk_database db = {.name = t->name, .oid = t->oid};
+    const pk_database db = {.name = t->name, .oid = t->oid, .privileged = ctx->rights.superuser};
     pk_keyset_init(&t->out.set);
     t->exported = true;
     snprintf(t->out.label, sizeof t->out.label, "the master key of database \"%s\"", db.name);
@@ -171,8 +172,12 @@ static bool put_tenant(pk_exec_context *ctx, tenant *t, const pk_secret *passwor
                                            (long long)t->out.brief.version, again);
         if (name == NULL)
             return false;
-        if (pk_store_kind(store, name, err) != 0)
+        const char kind = pk_store_kind(store, name, err);
+        if (kind == '?')
+            return false;
+        if (kind != 0)
             continue;
+        t->file = name;
         t->written = pk_export_write(ctx, &t->out, password, store, name, err);
         if (t->written || !pk_error_is(err, PK_E_DUPLICATE_FILE))
             return t->written;
@@ -216,16 +221,13 @@ static void write_all(pk_exec_context *ctx, batch *b)
 }
 
 /* Not recorded means not backed up: the files go again. */
-static void remove_all(batch *b)
+static void remove_all(batch *b, pk_error *err)
 {
-    const char *base = pk_store_redacted(b->store);
     for (size_t i = 0; i < b->count; i++) {
         pk_error dropped;
-        if (!b->list[i].written)
-            continue;
-        const char *name = b->list[i].out.record.destination + strlen(base);
-        if (pk_store_delete(b->store, *name == '/' ? name + 1 : name, &dropped))
-            b->list[i].written = false;
+        if (b->list[i].written && !pk_store_delete(b->store, b->list[i].file, &dropped))
+            pk_error_detail(err, "%s The file %s was written but is not recorded; remove it.",
+                            err->detail, b->list[i].out.record.destination);
     }
 }
 
@@ -251,7 +253,7 @@ static bool backup_batch(pk_exec_context *ctx, batch *b, pk_error *err)
 {
     write_all(ctx, b);
     if (!record_all(ctx, b, err)) {
-        remove_all(b);
+        remove_all(b, err);
         return false;
     }
     for (size_t i = 0; i < b->count; i++)
@@ -374,6 +376,20 @@ static bool restore_one(pk_exec_context *ctx, const pk_database *db, const pk_ke
     return true;
 }
 
+/* A password is a right of its own. Without one the keystore opened the file, for whoever asked:
+ * then an owner gets the key of his own database only. */
+static bool check_origin(const pk_exec_context *ctx, const pk_keyset *set, const char *tenant_name,
+                         bool by_password, pk_error *err)
+{
+    bool own = true;
+    for (size_t i = 0; i < set->count; i++)
+        own = own && strcmp(set->keys[i].db, tenant_name) == 0;
+    if (own || by_password || ctx->rights.superuser)
+        return true;
+    pk_fail(err, PK_E_PRIVILEGE, "permission denied to restore the key of another database");
+    return pk_error_hint(err, "It needs a superuser, or a key backup with a password.");
+}
+
 bool pk_exec_tenant_key_restore(pk_exec_context *ctx, pk_error *err)
 {
     PK_AUTO(pk_keyset_clear) pk_keyset set;
@@ -393,9 +409,11 @@ bool pk_exec_tenant_key_restore(pk_exec_context *ctx, pk_error *err)
     const pk_import_source from = {
         .store = store, .name = name, .password = password, .force = ctx->stmt->u.tenant_key.force};
     if (store == NULL || !pk_import_read(ctx, &from, &set, err) ||
+        !check_origin(ctx, &set, list[0].name, password != NULL, err) ||
         !pk_exec_check_canceled(ctx, err))
         return false;
-    ctx->audit.object = pk_arena_printf(ctx->arena, err, "%s/%s", pk_store_redacted(store), name);
-    const pk_database db = {.name = list[0].name, .oid = list[0].oid};
-    return ctx->audit.object != NULL && restore_one(ctx, &db, &set, err);
+    ctx->audit.object = pk_exec_object(ctx, store, name);
+    const pk_database db = {
+        .name = list[0].name, .oid = list[0].oid, .privileged = ctx->rights.superuser};
+    return restore_one(ctx, &db, &set, err);
 }

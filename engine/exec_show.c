@@ -67,8 +67,8 @@ bool pk_exec_show_master_keys(pk_exec_context *ctx, pk_error *err)
         return false;
     pk_result_columns(ctx->result, master_key_columns, PK_COUNT(master_key_columns));
     for (size_t i = 0; i < count; i++) {
-        const bool own =
-            keys[i].database != NULL && strcmp(keys[i].database, ctx->request->database) == 0;
+        const bool own = keys[i].database != NULL && keys[i].db_oid == ctx->rights.db_oid &&
+                         strcmp(keys[i].database, ctx->request->database) == 0;
         if ((ctx->rights.superuser || own) && !show_key(ctx, &keys[i], err))
             return false;
     }

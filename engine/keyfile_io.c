@@ -6,6 +6,7 @@
 #include "engine/keyfile_io.h"
 
 #include "base/encode.h"
+#include "base/uri.h"
 #include "crypto/digest.h"
 #include "crypto/keyfile.h"
 
@@ -55,6 +56,26 @@ static bool seal(pk_exec_context *ctx, pk_export *out, const pk_secret *password
     return pk_keyfile_seal(&out->set, &recipient, 1, pk_keystore_signer(ctx->keystore), file, err);
 }
 
+/* A name that a user chose may be anything: shown by the rules for paths. */
+static const char *shown_name(pk_exec_context *ctx, const char *name)
+{
+    PK_AUTO(pk_buf_clear) pk_buf text = PK_BUF_MAX(4096);
+    pk_error dropped;
+    if (!pk_path_redact(pk_span_of(name), &text, &dropped))
+        return "...";
+    pk_span span = pk_buf_span(&text);
+    const char *copy = pk_arena_strndup(ctx->arena, span.ptr, span.len, &dropped);
+    return copy == NULL ? "..." : copy;
+}
+
+const char *pk_exec_object(pk_exec_context *ctx, pk_store *store, const char *name)
+{
+    pk_error dropped;
+    const char *text = pk_arena_printf(ctx->arena, &dropped, "%s/%s", pk_store_redacted(store),
+                                       shown_name(ctx, name));
+    return text == NULL ? "" : text;
+}
+
 static bool fill_record(pk_exec_context *ctx, pk_export *out, pk_store *store, const char *name,
                         pk_span file, pk_error *err)
 {
@@ -62,7 +83,8 @@ static bool fill_record(pk_exec_context *ctx, pk_export *out, pk_store *store, c
     const char *slash = where[0] != '\0' && where[strlen(where) - 1] == '/' ? "" : "/";
     out->record.set = &out->set;
     out->record.size = file.len;
-    out->record.destination = pk_arena_printf(ctx->arena, err, "%s%s%s", where, slash, name);
+    out->record.destination =
+        pk_arena_printf(ctx->arena, err, "%s%s%s", where, slash, shown_name(ctx, name));
     out->record.recipients_json = pk_arena_printf(ctx->arena, err, "[\"%s\"]", out->recipient);
     return out->record.destination != NULL && out->record.recipients_json != NULL &&
            pk_sha256(file, out->record.sha256, err);
@@ -88,8 +110,10 @@ void pk_export_tell(pk_exec_context *ctx, const pk_export *out)
                      "backed up %s: version %lld, fingerprint %s", out->label,
                      (long long)out->brief.version, out->brief.fingerprint);
     if (out->brief.recreated_database)
-        pk_result_notice(ctx->result, PK_WARNING, PK_E_WARNING, NULL, NULL,
-                         "the database was created anew since its master key was made");
+        pk_result_notice(
+            ctx->result, PK_WARNING, PK_E_WARNING, NULL, NULL,
+            "the master key was made for a database of another name or OID: this one was "
+            "created anew, renamed or moved");
     if (out->brief.dropped_database)
         pk_result_notice(ctx->result, PK_WARNING, PK_E_WARNING, NULL, NULL,
                          "the database of this master key does not exist any more");
@@ -140,6 +164,17 @@ static bool open_by_password(const pk_keyfile *file, const pk_secret *password, 
     return false;
 }
 
+/* The list in the file is signed, the recipients themselves are not: somebody may have taken one
+ * away. */
+static void check_recipients(pk_exec_context *ctx, const pk_keyset *set)
+{
+    if (set->recipients_differ)
+        pk_result_notice(ctx->result, PK_WARNING, PK_E_WARNING,
+                         "A recipient was added or removed after the file was written.",
+                         "Take a new key backup.",
+                         "the key file does not have the recipients that it was written for");
+}
+
 static bool check_signer(pk_exec_context *ctx, const pk_keyset *set, bool force, pk_error *err)
 {
     const pk_identity *own = pk_keystore_signer(ctx->keystore);
@@ -179,6 +214,7 @@ bool pk_import_read(pk_exec_context *ctx, const pk_import_source *from, pk_keyse
                                                 : open_by_password(file, from->password, set, err));
     if (!ok)
         return pk_error_wrap(err, "could not open key file \"%s\"", from->name);
+    check_recipients(ctx, set);
     return check_signer(ctx, set, from->force, err);
 }
 

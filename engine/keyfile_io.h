@@ -12,6 +12,9 @@
 /* Roots and forbidden places from the engine's options. Borrowed from the context. */
 pk_store_options pk_exec_store_options(const pk_exec_context *ctx, const char *forbidden[static 1]);
 
+/* Where an object lies, as it may be shown. In the context's arena; never NULL. */
+const char *pk_exec_object(pk_exec_context *ctx, pk_store *store, const char *name);
+
 typedef struct pk_export {
     pk_keyset set;
     pk_key_brief brief;

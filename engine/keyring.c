@@ -9,6 +9,9 @@
 
 #include <string.h>
 
+#define SCRATCH_MAX (64u << 20) /* some 100,000 keys */
+#define RING_MAX    (1u << 20)
+
 bool pk_ring_is_smk(const pk_row_key *key)
 {
     return strcmp(key->kind, "smk") == 0;
@@ -24,22 +27,36 @@ const char *pk_ring_label(const pk_row_key *key, pk_arena *arena)
     return label == NULL ? "database master key" : label;
 }
 
-static bool load_parts(pk_keystore *ks, pk_row_key *key, pk_arena *arena, pk_ring_key *ring,
-                       pk_error *err)
+static bool load_parts(pk_keystore *ks, pk_row_key *key, bool damaged, pk_arena *arena,
+                       pk_ring_key *ring, pk_error *err)
 {
-    pk_rows versions = PK_ROWS_MARK, wraps = PK_ROWS_MARK;
+    pk_rows versions = PK_ROWS_MARK;
+    pk_rows wraps = PK_ROWS_MARK;
     if (!pk_catalog_rows(ks->catalog, PK_TABLE_KEY_VERSION, key->uuid, arena, &versions, err) ||
         !pk_catalog_rows(ks->catalog, PK_TABLE_WRAP, key->uuid, arena, &wraps, err))
         return pk_error_wrap(err, "the %s is not usable", pk_ring_label(key, arena));
     *ring = (pk_ring_key){.key = key,
                           .versions = versions.list,
+                          .version_damaged = versions.damaged,
                           .version_count = versions.count,
                           .wraps = wraps.list,
                           .wrap_damaged = wraps.damaged,
-                          .wrap_count = wraps.count};
+                          .wrap_count = wraps.count,
+                          .key_damaged = damaged,
+                          .damaged = damaged};
     for (size_t i = 0; i < versions.count; i++)
         ring->damaged = ring->damaged || versions.damaged[i];
     return true;
+}
+
+bool pk_ring_find_uuid(pk_keystore *ks, const uint8_t uuid[static 16], pk_arena *arena,
+                       pk_ring_key *ring, pk_error *err)
+{
+    pk_rows rows = PK_ROWS_MARK;
+    *ring = (pk_ring_key){0};
+    if (!pk_catalog_rows(ks->catalog, PK_TABLE_KEY, uuid, arena, &rows, err))
+        return false;
+    return rows.count == 0 || load_parts(ks, rows.list, rows.damaged[0], arena, ring, err);
 }
 
 static bool is_live(const pk_row_key *key)
@@ -47,56 +64,73 @@ static bool is_live(const pk_row_key *key)
     return strcmp(key->state, "retired") != 0 && strcmp(key->state, "destroyed") != 0;
 }
 
-typedef struct criterion {
-    const char *scope, *db_name;
-    const uint8_t *uuid;
-} criterion;
-
-static bool matches(const pk_row_key *key, const criterion *c)
+bool pk_ring_is_of(const pk_row_key *key, const pk_database *db)
 {
-    if (c->uuid != NULL)
-        return memcmp(key->uuid, c->uuid, sizeof key->uuid) == 0;
-    return is_live(key) && strcmp(key->scope, c->scope) == 0 &&
-           strcmp(key->db_name, c->db_name) == 0 && strcmp(key->name, "master") == 0;
+    return key->db_oid == db->oid && strcmp(key->db_name, db->name) == 0;
 }
 
-static bool fail_damaged(const pk_row_key *key, pk_arena *arena, pk_error *err)
+/* How well a row fits: 0 not at all. The service master key fits a NULL database. */
+static int fit(const pk_row_key *key, const pk_database *db)
 {
-    pk_fail(err, PK_E_CORRUPT, "the catalog rows of the %s are damaged", pk_ring_label(key, arena));
-    return pk_error_hint(err, "Put back a copy of the keystore.");
+    if (!is_live(key) || strcmp(key->name, "master") != 0 || pk_ring_is_smk(key) != (db == NULL))
+        return 0;
+    if (db == NULL || pk_ring_is_of(key, db))
+        return 3;
+    if (strcmp(key->db_name, db->name) == 0)
+        return 2;
+    return db->oid != 0 && key->db_oid == db->oid ? 1 : 0;
 }
 
-/* A damaged row elsewhere must not stop the use of a sound one (keys-and-security 3.3). */
-static bool find(pk_keystore *ks, const criterion *c, pk_arena *arena, pk_ring_key *ring,
-                 pk_error *err)
+/* The list of all keys lives in an arena of its own: however many there are, the caller's only gets
+ * one. */
+static bool find_best(pk_keystore *ks, const pk_database *db, uint8_t uuid[static 16], int *how,
+                      pk_error *err)
 {
-    *ring = (pk_ring_key){0};
+    PK_AUTO(pk_arena_clear) pk_arena scratch = PK_ARENA_MAX(SCRATCH_MAX);
     pk_rows rows = PK_ROWS_MARK;
-    if (!pk_catalog_rows(ks->catalog, PK_TABLE_KEY, NULL, arena, &rows, err))
+    *how = 0;
+    if (!pk_catalog_rows(ks->catalog, PK_TABLE_KEY, NULL, &scratch, &rows, err))
         return false;
-    pk_row_key *keys = rows.list;
+    const pk_row_key *keys = rows.list;
     for (size_t i = 0; i < rows.count; i++) {
-        if (!matches(&keys[i], c))
+        const int found = fit(&keys[i], db);
+        if (found <= *how)
             continue;
-        if (!load_parts(ks, &keys[i], arena, ring, err))
-            return false;
-        return !rows.damaged[i] && !ring->damaged ? true : fail_damaged(&keys[i], arena, err);
+        *how = found;
+        memcpy(uuid, keys[i].uuid, 16);
     }
     return true;
 }
 
-bool pk_ring_find(pk_keystore *ks, const char *scope, const char *db_name, pk_arena *arena,
-                  pk_ring_key *ring, pk_error *err)
+bool pk_ring_find_smk(pk_keystore *ks, pk_arena *arena, pk_ring_key *ring, pk_error *err)
 {
-    const criterion c = {.scope = scope, .db_name = db_name};
-    return find(ks, &c, arena, ring, err);
+    uint8_t uuid[16];
+    int how;
+    if (!find_best(ks, NULL, uuid, &how, err))
+        return false;
+    if (how == 0)
+        return pk_fail(err, PK_E_CORRUPT, "the keystore has no service master key");
+    return pk_ring_find_uuid(ks, uuid, arena, ring, err);
 }
 
-bool pk_ring_find_uuid(pk_keystore *ks, const uint8_t uuid[static 16], pk_arena *arena,
-                       pk_ring_key *ring, pk_error *err)
+bool pk_ring_find_dmk(pk_keystore *ks, const pk_database *db, pk_arena *arena, pk_ring_key *ring,
+                      pk_error *err)
 {
-    const criterion c = {.uuid = uuid};
-    return find(ks, &c, arena, ring, err);
+    uint8_t uuid[16];
+    int how;
+    *ring = (pk_ring_key){0};
+    if (!find_best(ks, db, uuid, &how, err))
+        return false;
+    if (how == 0 || (how == 1 && !db->privileged))
+        return true;
+    if (how == 2 && !db->privileged) {
+        pk_fail(err, PK_E_PRIVILEGE,
+                "the master key of database \"%s\" was made for another database of that name",
+                db->name);
+        return pk_error_hint(err,
+                             "A superuser can tie it to this one by restoring it from its backup.");
+    }
+    return pk_ring_find_uuid(ks, uuid, arena, ring, err);
 }
 
 bool pk_ring_all(pk_keystore *ks, pk_arena *arena, pk_ring_key **list, size_t *count, pk_error *err)
@@ -109,11 +143,9 @@ bool pk_ring_all(pk_keystore *ks, pk_arena *arena, pk_ring_key **list, size_t *c
     *list = pk_arena_array(arena, rows.count + 1, sizeof **list, err);
     if (*list == NULL)
         return false;
-    for (size_t i = 0; i < rows.count; i++) {
-        if (!load_parts(ks, &keys[i], arena, &(*list)[i], err))
+    for (size_t i = 0; i < rows.count; i++)
+        if (!load_parts(ks, &keys[i], rows.damaged[i], arena, &(*list)[i], err))
             return false;
-        (*list)[i].damaged = (*list)[i].damaged || rows.damaged[i];
-    }
     return true;
 }
 
@@ -139,6 +171,14 @@ bool pk_ring_usable(const pk_ring_key *ring, size_t i)
     return ring->wraps[i].quarantined == 0 && !ring->wrap_damaged[i];
 }
 
+bool pk_ring_had_wrap(const pk_ring_key *ring, int64_t ver, const char *by)
+{
+    for (size_t i = 0; i < ring->wrap_count; i++)
+        if (ring->wraps[i].ver == ver && strcmp(ring->wraps[i].by, by) == 0)
+            return true;
+    return false;
+}
+
 bool pk_ring_has_wrap(const pk_ring_key *ring, int64_t ver, const char *by)
 {
     for (size_t i = 0; i < ring->wrap_count; i++) {
@@ -150,8 +190,8 @@ bool pk_ring_has_wrap(const pk_ring_key *ring, int64_t ver, const char *by)
 }
 
 /* The identity of parent and child, as it is authenticated by the wrap. */
-static bool wrap_context(pk_keystore *ks, const pk_row_key *key, const pk_row_wrap *row,
-                         pk_arena *arena, pk_wrap_context *context, pk_error *err)
+static void wrap_context(pk_keystore *ks, const pk_row_key *key, const pk_row_wrap *row,
+                         pk_wrap_context *context)
 {
     *context = (pk_wrap_context){
         .parent_kind = row->by,
@@ -166,11 +206,8 @@ static bool wrap_context(pk_keystore *ks, const pk_row_key *key, const pk_row_wr
     memcpy(context->store_uuid, ks->uuid, sizeof context->store_uuid);
     memcpy(context->parent_uuid, row->parent_uuid, sizeof context->parent_uuid);
     memcpy(context->child_uuid, key->uuid, sizeof context->child_uuid);
-    if (strcmp(key->scope, "db") == 0) {
-        context->owner_scope = pk_arena_printf(arena, err, "db:%s", key->db_name);
-        return context->owner_scope != NULL;
-    }
-    return true;
+    if (strcmp(key->scope, "db") == 0)
+        context->owner_scope = "db";
 }
 
 static pk_secret *password_key(const pk_row_wrap *row, const pk_secret *password, pk_error *err)
@@ -184,11 +221,9 @@ static pk_secret *password_key(const pk_row_wrap *row, const pk_secret *password
 pk_secret *pk_ring_unwrap(pk_keystore *ks, const pk_row_key *key, const pk_row_wrap *row,
                           const pk_secret *parent, pk_error *err)
 {
-    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(4096);
     PK_AUTO_PTR(pk_secret_free) pk_secret *derived = NULL;
     pk_wrap_context context;
-    if (!wrap_context(ks, key, row, &arena, &context, err))
-        return NULL;
+    wrap_context(ks, key, row, &context);
     if (strcmp(row->by, "password") == 0) {
         derived = password_key(row, parent, err);
         if (derived == NULL)
@@ -230,12 +265,12 @@ static pk_secret *open_by_store_key(pk_keystore *ks, const pk_ring_key *ring, in
 /* The service master key above a wrap, found by the uuid and version that the wrap names. */
 static pk_secret *open_smk_above(pk_keystore *ks, const pk_row_wrap *row, pk_error *err)
 {
-    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(1u << 20);
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RING_MAX);
     pk_ring_key smk;
     if (!pk_ring_find_uuid(ks, row->parent_uuid, &arena, &smk, err))
         return NULL;
-    if (smk.key == NULL || !pk_ring_is_smk(smk.key)) {
-        pk_fail(err, PK_E_CORRUPT, "a wrap names a service master key that does not exist");
+    if (smk.key == NULL || !pk_ring_is_smk(smk.key) || smk.damaged) {
+        pk_fail(err, PK_E_CORRUPT, "the service master key above it is missing or damaged");
         return NULL;
     }
     PK_AUTO_PTR(pk_secret_free)
@@ -275,7 +310,11 @@ static pk_secret *no_way_in(const pk_ring_key *ring, const pk_error *last, bool 
                             pk_arena *arena, pk_error *err)
 {
     const char *label = pk_ring_label(ring->key, arena);
-    if (last->sqlstate[0] == '\0' && any_damaged_wrap(ring)) {
+    if (strcmp(ring->key->state, "quarantined") == 0 && last->sqlstate[0] == '\0') {
+        pk_fail(err, PK_E_STATE, "the %s is quarantined", label);
+        pk_error_hint(err, "RESTORE SERVICE MASTER KEY of the key it was made under, or RESTORE of "
+                           "its own backup, heals it.");
+    } else if (last->sqlstate[0] == '\0' && any_damaged_wrap(ring)) {
         pk_fail(err, PK_E_CORRUPT, "a wrap of the %s is damaged, and no other one opens it", label);
     } else if (last->sqlstate[0] == '\0') {
         pk_fail(err, PK_E_STATE, "the %s is not open", label);
@@ -300,6 +339,12 @@ pk_secret *pk_ring_open(pk_keystore *ks, const pk_ring_key *ring, int64_t ver,
 {
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(4096);
     pk_error last = {0};
+    if (ring->damaged) {
+        pk_fail(err, PK_E_CORRUPT, "the catalog rows of the %s are damaged",
+                pk_ring_label(ring->key, &arena));
+        pk_error_hint(err, "RESTORE of its backup with FORCE mends them.");
+        return NULL;
+    }
     for (size_t i = 0; i < ring->wrap_count; i++) {
         const pk_row_wrap *row = &ring->wraps[i];
         if (row->ver != ver || !pk_ring_usable(ring, i))
@@ -356,8 +401,8 @@ bool pk_ring_wrap(pk_keystore *ks, const pk_ring_child *child, const pk_ring_par
         above = derived;
     }
     pk_wrap_context context;
-    return wrap_context(ks, child->key, row, arena, &context, err) &&
-           pk_wrap(above, &context, child->secret, &blob, err) &&
+    wrap_context(ks, child->key, row, &context);
+    return pk_wrap(above, &context, child->secret, &blob, err) &&
            copy_span(pk_buf_span(&blob), arena, &row->blob, err);
 }
 
@@ -366,12 +411,8 @@ pk_secret *pk_ring_smk_parent(pk_keystore *ks, pk_arena *arena, pk_ring_parent *
 {
     pk_ring_key smk;
     *parent = (pk_ring_parent){.by = "smk"};
-    if (!pk_ring_find(ks, "service", "", arena, &smk, err))
+    if (!pk_ring_find_smk(ks, arena, &smk, err))
         return NULL;
-    if (smk.key == NULL) {
-        pk_fail(err, PK_E_CORRUPT, "the keystore has no service master key");
-        return NULL;
-    }
     PK_AUTO_PTR(pk_secret_free)
     pk_secret *secret = pk_ring_open(ks, &smk, smk.key->current_ver, NULL, err);
     if (secret == NULL || !pk_fingerprint(secret, parent->fp, err))

@@ -35,13 +35,21 @@ typedef struct pk_ring_key {
     pk_row_wrap *wraps;
     bool *wrap_damaged; /* its MAC is wrong: as if it were not there, and never written again */
     size_t wrap_count;
-    bool damaged; /* the row of the key or of a version is */
+    bool key_damaged; /* the key's own row */
+    bool *version_damaged;
+    bool damaged; /* any of these: pk_ring_open refuses, a restore can mend */
 } pk_ring_key;
 
-/* Which key: of a scope and database that is not retired or destroyed, or the one with a uuid in
- * any state. found is false (and the call true) when there is none. */
-bool pk_ring_find(pk_keystore *ks, const char *scope, const char *db_name, pk_arena *arena,
-                  pk_ring_key *ring, pk_error *err) PK_MUST_USE;
+/* Which key. ring->key is NULL (and the call true) when there is none; damaged ones are found,
+ * marked. */
+bool pk_ring_find_smk(pk_keystore *ks, pk_arena *arena, pk_ring_key *ring,
+                      pk_error *err) PK_MUST_USE;
+/* The live key of a database: the one made for this name and OID; else, and only when asked by a
+ * superuser, of this name, else of this OID (created anew, renamed, or moved to another cluster).
+ * 42501 for everybody else. */
+bool pk_ring_find_dmk(pk_keystore *ks, const pk_database *db, pk_arena *arena, pk_ring_key *ring,
+                      pk_error *err) PK_MUST_USE;
+/* In any state. */
 bool pk_ring_find_uuid(pk_keystore *ks, const uint8_t uuid[static 16], pk_arena *arena,
                        pk_ring_key *ring, pk_error *err) PK_MUST_USE;
 /* Every key of the catalog, damaged ones marked. */
@@ -51,12 +59,16 @@ bool pk_ring_all(pk_keystore *ks, pk_arena *arena, pk_ring_key **list, size_t *c
 pk_row_key_version *pk_ring_version(const pk_ring_key *ring, int64_t ver);
 /* "service master key" or `database master key of "x"`, in the arena (or a fixed text without
  * memory). */
+/* Was it made for just this database? */
+bool pk_ring_is_of(const pk_row_key *key, const pk_database *db);
 const char *pk_ring_label(const pk_row_key *key, pk_arena *arena);
 bool pk_ring_is_smk(const pk_row_key *key);
 void pk_ring_brief(const pk_ring_key *ring, pk_key_brief *brief);
 
 /* May wrap i be opened: neither damaged nor quarantined? */
 bool pk_ring_usable(const pk_ring_key *ring, size_t i);
+/* Is there, or was there before it was damaged or quarantined, a wrap of this version by "smk"? */
+bool pk_ring_had_wrap(const pk_ring_key *ring, int64_t ver, const char *by);
 /* Is there a usable wrap of this version by "smk" / "password"? */
 bool pk_ring_has_wrap(const pk_ring_key *ring, int64_t ver, const char *by);
 

@@ -175,10 +175,14 @@ static bool populate(pk_keystore *ks, const pk_secret *root, pk_error *err)
 /* A root secret without a keystore is what a crash between the two leaves: it is used. */
 static pk_secret *root_for_new(pk_keystore *ks, pk_error *err)
 {
-    pk_secret *root = pk_slot_file_read(ks->state_fd, err);
-    if (root != NULL || !pk_error_is(err, PK_E_UNDEFINED_FILE))
+    pk_error absent = {0};
+    pk_secret *root = pk_slot_file_read(ks->state_fd, &absent);
+    if (root != NULL)
         return root;
-    return pk_slot_file_create(ks->state_fd, err);
+    if (pk_error_is(&absent, PK_E_UNDEFINED_FILE))
+        return pk_slot_file_create(ks->state_fd, err);
+    *err = absent;
+    return NULL;
 }
 
 static bool make_new(pk_keystore *ks, pk_error *err)
@@ -352,12 +356,10 @@ bool pk_keystore_summary_get(pk_keystore *ks, pk_keystore_summary *summary, pk_e
     pk_key_brief brief;
     uint8_t fp[PK_FP_LEN];
     pthread_mutex_lock(&ks->lock);
-    bool ok = pk_ring_find(ks, "service", "", &arena, &smk, err);
+    bool ok = pk_ring_find_smk(ks, &arena, &smk, err);
     pthread_mutex_unlock(&ks->lock);
     if (!ok || !pk_identity_fingerprint(ks->identity.public_key, fp, err))
         return false;
-    if (smk.key == NULL)
-        return pk_fail(err, PK_E_CORRUPT, "the keystore has no service master key");
     pk_ring_brief(&smk, &brief);
     pk_uuid_text(ks->uuid, summary->uuid);
     pk_identity_fingerprint_text(fp, summary->identity);

@@ -19,7 +19,8 @@ typedef struct pk_keystore pk_keystore;
 
 typedef struct pk_database {
     const char *name;
-    int64_t oid;
+    int64_t oid;     /* 0: there is no such database any more */
+    bool privileged; /* a superuser asks: a key made for this name or this OID alone will do, too */
 } pk_database;
 
 /* Opens and unseals; `create`: makes state directory, root secret and keystore when there is none.
@@ -46,8 +47,7 @@ typedef struct pk_key_brief {
     int64_t version; /* current */
     char fingerprint[PK_FP_TEXT];
     bool dropped_database;   /* there is no database of that name any more */
-    bool recreated_database; /* the database of that name has another OID than when the key was made
-                              */
+    bool recreated_database; /* made for another name or OID: created anew, renamed, moved */
 } pk_key_brief;
 
 /* An audit row of its own: a refusal or a failure. */
@@ -116,6 +116,7 @@ bool pk_keystore_restore_dmk(pk_keystore *ks, const pk_keyset *set, const pk_dmk
 /* SHOW MASTER KEYS. */
 typedef struct pk_key_info {
     const char *database; /* NULL: the service master key */
+    int64_t db_oid;
     uint8_t uuid[16];
     int64_t version;
     bool by_server;    /* opens without a password */

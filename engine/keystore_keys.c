@@ -26,11 +26,13 @@ static bool end_change(pk_keystore *ks, bool ok, const pk_row_audit *audit, pk_e
 static bool refuse_existing(pk_keystore *ks, const pk_database *db, pk_arena *arena, pk_error *err)
 {
     pk_ring_key ring = {0};
-    if (!pk_ring_find(ks, "db", db->name, arena, &ring, err))
+    if (!pk_ring_find_dmk(ks, db, arena, &ring, err))
         return false;
     if (ring.key == NULL)
         return true;
     pk_fail(err, PK_E_DUPLICATE_OBJECT, "database \"%s\" has a master key already", db->name);
+    if (!pk_ring_is_of(ring.key, db))
+        pk_error_detail(err, "It was made for a database of that name, or of this OID, before.");
     return pk_error_hint(err, "A restore can replace it; SHOW MASTER KEYS shows it.");
 }
 
@@ -136,10 +138,8 @@ bool pk_keystore_export_smk(pk_keystore *ks, pk_keyset *set, pk_key_brief *brief
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RING_ARENA);
     PK_RING_LOCKED(ks);
     pk_ring_key ring = {0};
-    if (!pk_ring_find(ks, "service", "", &arena, &ring, err))
+    if (!pk_ring_find_smk(ks, &arena, &ring, err))
         return false;
-    if (ring.key == NULL)
-        return pk_fail(err, PK_E_CORRUPT, "the keystore has no service master key");
     pk_ring_brief(&ring, brief);
     return export_key(ks, &ring, set, err);
 }
@@ -150,7 +150,7 @@ bool pk_keystore_export_dmk(pk_keystore *ks, const pk_database *db, pk_keyset *s
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RING_ARENA);
     PK_RING_LOCKED(ks);
     pk_ring_key ring = {0};
-    if (!pk_ring_find(ks, "db", db->name, &arena, &ring, err))
+    if (!pk_ring_find_dmk(ks, db, &arena, &ring, err))
         return false;
     if (ring.key == NULL) {
         pk_fail(err, PK_E_UNDEFINED_OBJECT, "database \"%s\" has no master key", db->name);
@@ -158,7 +158,7 @@ bool pk_keystore_export_dmk(pk_keystore *ks, const pk_database *db, pk_keyset *s
     }
     pk_ring_brief(&ring, brief);
     brief->dropped_database = db->oid == 0;
-    brief->recreated_database = db->oid != 0 && ring.key->db_oid != db->oid;
+    brief->recreated_database = db->oid != 0 && !pk_ring_is_of(ring.key, db);
     return export_key(ks, &ring, set, err);
 }
 
@@ -174,12 +174,8 @@ pk_secret *pk_keystore_kek(pk_keystore *ks, char id[static PK_KEYFILE_ID_MAX], p
     PK_RING_LOCKED(ks);
     pk_ring_key smk = {0};
     char uuid[37];
-    if (!pk_ring_find(ks, "service", "", &arena, &smk, err))
+    if (!pk_ring_find_smk(ks, &arena, &smk, err))
         return NULL;
-    if (smk.key == NULL) {
-        pk_fail(err, PK_E_CORRUPT, "the keystore has no service master key");
-        return NULL;
-    }
     pk_uuid_text(smk.key->uuid, uuid);
     snprintf(id, PK_KEYFILE_ID_MAX, "keystore %s v%lld", uuid, (long long)smk.key->current_ver);
     return kek_of(ks, &smk, smk.key->current_ver, err);
@@ -240,13 +236,14 @@ static const char *contents_json(const pk_keyset *set, pk_arena *arena, pk_error
 
 /* The version may be gone by now (a restore between file and record): then there is nothing to
  * cover. */
-static bool cover(pk_keystore *ks, const pk_keyset_key *key, int64_t backup, pk_arena *arena,
-                  pk_error *err)
+static bool cover(pk_keystore *ks, const pk_keyset_key *key, int64_t backup, pk_error *err)
 {
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RING_ARENA);
     pk_ring_key ring = {0};
-    if (!pk_ring_find_uuid(ks, key->uuid, arena, &ring, err))
+    if (!pk_ring_find_uuid(ks, key->uuid, &arena, &ring, err))
         return false;
-    pk_row_key_version *v = ring.key == NULL ? NULL : pk_ring_version(&ring, key->ver);
+    pk_row_key_version *v =
+        ring.key == NULL || ring.damaged ? NULL : pk_ring_version(&ring, key->ver);
     if (v == NULL)
         return true;
     v->covered_by = backup;
@@ -273,7 +270,7 @@ static bool record_one(pk_keystore *ks, const pk_backup_record *record, const ch
         !pk_catalog_insert(ks->catalog, PK_TABLE_KEY_BACKUP, &row, err))
         return false;
     for (size_t i = 0; i < record->set->count; i++)
-        if (!cover(ks, &record->set->keys[i], row.id, arena, err))
+        if (!cover(ks, &record->set->keys[i], row.id, err))
             return false;
     return true;
 }
@@ -305,6 +302,7 @@ static void describe(const pk_ring_key *ring, const pk_rows *backups, pk_key_inf
     pk_key_brief brief;
     pk_ring_brief(ring, &brief);
     *info = (pk_key_info){.database = pk_ring_is_smk(ring->key) ? NULL : ring->key->db_name,
+                          .db_oid = ring->key->db_oid,
                           .version = brief.version,
                           .created_at = ring->key->created_at,
                           .modified_at = ring->key->modified_at,
@@ -372,7 +370,7 @@ bool pk_keystore_wrap_data_key(pk_keystore *ks, const pk_database *db, const pk_
     PK_AUTO(pk_buf_clear) pk_buf blob = PK_BUF_MAX(256);
     PK_RING_LOCKED(ks);
     pk_ring_key ring = {0};
-    if (!pk_ring_find(ks, "db", db->name, &arena, &ring, err))
+    if (!pk_ring_find_dmk(ks, db, &arena, &ring, err))
         return false;
     if (ring.key == NULL)
         return pk_fail(err, PK_E_UNDEFINED_OBJECT, "database \"%s\" has no master key", db->name);

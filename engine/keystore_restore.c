@@ -6,24 +6,16 @@
  * matching key comes back. Everything happens in one catalog transaction; secrets that had to be
  * opened live no longer than the call.
  */
-#include "engine/keyring.h"
+#include "engine/restore_children.h"
+
+#include "base/encode.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define RESTORE_ARENA (16u << 20)
 
-typedef struct restore {
-    pk_keystore *ks;
-    const pk_keyset *set;
-    pk_arena *arena;
-    pk_restore_report *report;
-    bool force;
-    int64_t now;
-    uint32_t newest; /* version of the file that is to be current */
-} restore;
-
-static const pk_keyset_key *in_file(const restore *r, int64_t ver)
+static const pk_keyset_key *in_file(const pk_restore *r, int64_t ver)
 {
     for (size_t i = 0; i < r->set->count; i++)
         if (r->set->keys[i].ver == ver)
@@ -32,7 +24,7 @@ static const pk_keyset_key *in_file(const restore *r, int64_t ver)
 }
 
 /* One key, at least one version, each version once, the kind that the statement asks for. */
-static bool check_set(restore *r, const char *kind, pk_error *err)
+static bool check_set(pk_restore *r, const char *kind, pk_error *err)
 {
     if (r->set->count == 0)
         return pk_fail(err, PK_E_CORRUPT, "the key file holds no key");
@@ -49,251 +41,39 @@ static bool check_set(restore *r, const char *kind, pk_error *err)
         if (in_file(r, k->ver) != k || k->ver == 0)
             return pk_fail(err, PK_E_CORRUPT, "the key file names version %u twice or wrongly",
                            k->ver);
-        if (k->ver > r->newest)
+        if (k->ver > r->newest) {
             r->newest = k->ver;
+            r->newest_key = k;
+        }
     }
     return true;
 }
 
-static void fill_brief(restore *r)
+/* The newest version once the restore is done: the file's, or one that the keystore has beyond it.
+ */
+static void fill_brief(pk_restore *r, const pk_ring_key *target)
 {
-    const pk_keyset_key *k = in_file(r, r->newest);
-    r->report->brief = (pk_key_brief){.version = k->ver};
-    memcpy(r->report->brief.uuid, k->uuid, sizeof k->uuid);
-    pk_fingerprint_text(k->fp, r->report->brief.fingerprint);
+    pk_key_brief *brief = &r->report->brief;
+    if (target->key != NULL && target->key->current_ver > r->newest) {
+        pk_ring_brief(target, brief);
+        return;
+    }
+    for (size_t i = 0; i < r->set->count; i++) {
+        const pk_keyset_key *k = &r->set->keys[i];
+        if (k->ver != r->newest)
+            continue;
+        *brief = (pk_key_brief){.version = k->ver};
+        memcpy(brief->uuid, k->uuid, sizeof k->uuid);
+        pk_fingerprint_text(k->fp, brief->fingerprint);
+    }
 }
 
-static bool finish(restore *r, bool ok, const pk_row_audit *audit, pk_error *err)
+static bool finish(pk_restore *r, bool ok, const pk_row_audit *audit, pk_error *err)
 {
     if (ok && pk_catalog_commit(r->ks->catalog, audit, err))
         return true;
     pk_catalog_rollback(r->ks->catalog);
     return false;
-}
-
-/* Children: every wrap whose parent is a key of this kind */
-
-typedef struct child {
-    pk_ring_key *ring;
-    pk_row_wrap *wrap;
-    pk_secret *secret; /* NULL: could not be opened */
-    bool damaged;      /* the row itself: it stays as it is */
-} child;
-
-typedef struct ring_list {
-    pk_ring_key *list;
-    size_t count;
-} ring_list;
-
-typedef struct children {
-    child *list;
-    size_t count;
-} children;
-
-static void children_clear(children *c)
-{
-    for (size_t i = 0; i < c->count; i++)
-        pk_secret_free(c->list[i].secret);
-    c->count = 0;
-}
-
-/* The file's version that a wrap was made under, by the fingerprint that the wrap recorded. */
-static const pk_keyset_key *parent_in_file(const restore *r, const pk_row_wrap *wrap)
-{
-    for (size_t i = 0; i < r->set->count; i++)
-        if (pk_span_equal(wrap->parent_fp, pk_span_bytes(r->set->keys[i].fp, PK_FP_LEN)))
-            return &r->set->keys[i];
-    return NULL;
-}
-
-static bool fits(const pk_ring_key *ring, int64_t ver, const pk_secret *secret)
-{
-    pk_error dropped;
-    uint8_t fp[PK_FP_LEN];
-    const pk_row_key_version *v = pk_ring_version(ring, ver);
-    return v != NULL && pk_fingerprint(secret, fp, &dropped) &&
-           pk_span_equal(v->fp, pk_span_bytes(fp, sizeof fp));
-}
-
-static pk_secret *open_under(restore *r, const pk_ring_key *ring, const pk_row_wrap *wrap,
-                             const pk_secret *parent)
-{
-    pk_error dropped;
-    PK_AUTO_PTR(pk_secret_free)
-    pk_secret *secret = pk_ring_unwrap(r->ks, ring->key, wrap, parent, &dropped);
-    return secret != NULL && fits(ring, wrap->ver, secret) ? pk_steal(&secret) : NULL;
-}
-
-/* By the parent in the catalog, else by the restored key: a damaged current key plus its own backup
- * needs no FORCE. A quarantined wrap is opened by the restored key only. */
-static pk_secret *open_child(restore *r, const pk_ring_key *ring, const pk_row_wrap *wrap)
-{
-    pk_error dropped;
-    pk_ring_key parent = {0};
-    if (wrap->quarantined == 0 &&
-        pk_ring_find_uuid(r->ks, wrap->parent_uuid, r->arena, &parent, &dropped) &&
-        parent.key != NULL) {
-        PK_AUTO_PTR(pk_secret_free)
-        pk_secret *key = pk_ring_open(r->ks, &parent, wrap->parent_ver, NULL, &dropped);
-        PK_AUTO_PTR(pk_secret_free)
-        pk_secret *secret = key == NULL ? NULL : open_under(r, ring, wrap, key);
-        if (secret != NULL)
-            return pk_steal(&secret);
-    }
-    const pk_keyset_key *k = parent_in_file(r, wrap);
-    return k == NULL ? NULL : open_under(r, ring, wrap, k->key);
-}
-
-static bool is_child(const pk_row_wrap *wrap, const char *by, const uint8_t *parent)
-{
-    return strcmp(wrap->by, by) == 0 &&
-           (parent == NULL || wrap->quarantined != 0 || memcmp(wrap->parent_uuid, parent, 16) == 0);
-}
-
-/* `parent` NULL: whatever the parent's uuid is (there is one service master key). */
-static bool collect(restore *r, const char *by, const uint8_t *parent, const ring_list *rings,
-                    children *out, pk_error *err)
-{
-    size_t room = 0;
-    for (size_t i = 0; i < rings->count; i++)
-        room += rings->list[i].wrap_count;
-    out->list = pk_arena_array(r->arena, room + 1, sizeof *out->list, err);
-    if (out->list == NULL)
-        return false;
-    for (size_t i = 0; i < rings->count; i++)
-        for (size_t w = 0; w < rings->list[i].wrap_count; w++) {
-            pk_row_wrap *wrap = &rings->list[i].wraps[w];
-            const bool damaged = rings->list[i].damaged || rings->list[i].wrap_damaged[w];
-            if (is_child(wrap, by, parent))
-                out->list[out->count++] =
-                    (child){.ring = &rings->list[i],
-                            .wrap = wrap,
-                            .secret = damaged ? NULL : open_child(r, &rings->list[i], wrap),
-                            .damaged = damaged};
-        }
-    return true;
-}
-
-static bool name_quarantined(restore *r, const pk_ring_key *ring, size_t room, pk_error *err)
-{
-    pk_restore_report *report = r->report;
-    const char *label = pk_ring_label(ring->key, report->arena);
-    if (report->quarantined == NULL) {
-        report->quarantined = pk_arena_array(report->arena, room, sizeof *report->quarantined, err);
-        if (report->quarantined == NULL)
-            return false;
-    }
-    for (size_t i = 0; i < report->quarantined_count; i++)
-        if (strcmp(report->quarantined[i], label) == 0)
-            return true;
-    report->quarantined[report->quarantined_count++] = label;
-    return true;
-}
-
-/* Without FORCE: one message that lists every child that would be lost. */
-static bool refuse_lost(restore *r, const children *c, pk_error *err)
-{
-    char names[400] = "";
-    size_t used = 0, lost = 0;
-    for (size_t i = 0; i < c->count; i++) {
-        if (c->list[i].secret != NULL || c->list[i].wrap->quarantined != 0)
-            continue;
-        lost++;
-        const char *label = pk_ring_label(c->list[i].ring->key, r->arena);
-        int n = snprintf(names + used, sizeof names - used, "%s%s", used == 0 ? "" : ", ", label);
-        if (n > 0 && used + (size_t)n < sizeof names)
-            used += (size_t)n;
-    }
-    if (lost == 0 || r->force)
-        return true;
-    names[used] = '\0';
-    pk_fail(err, PK_E_CORRUPT, "keys under the current key cannot be decrypted");
-    pk_error_detail(err, "Neither the current key nor the restored one opens: %s.", names);
-    return pk_error_hint(
-        err, "FORCE goes on and quarantines them; restoring the matching key later heals them.");
-}
-
-/* Does this key have a way in beside the wraps of `by`? */
-static bool has_other_wrap(const pk_ring_key *ring, const char *by)
-{
-    for (size_t i = 0; i < ring->wrap_count; i++)
-        if (pk_ring_usable(ring, i) && strcmp(ring->wraps[i].by, by) != 0)
-            return true;
-    return false;
-}
-
-static bool quarantine(restore *r, const child *c, const char *by, size_t room, pk_error *err)
-{
-    if (c->damaged)
-        return name_quarantined(r, c->ring, room, err);
-    if (c->wrap->quarantined != 0)
-        return true;
-    c->wrap->quarantined = 1;
-    if (!pk_catalog_update(r->ks->catalog, PK_TABLE_WRAP, c->wrap, err) ||
-        !name_quarantined(r, c->ring, room, err))
-        return false;
-    pk_row_key *key = c->ring->key;
-    if (has_other_wrap(c->ring, by) || strcmp(key->state, "active") != 0)
-        return true;
-    key->state = "quarantined";
-    key->modified_at = r->now;
-    return pk_catalog_update(r->ks->catalog, PK_TABLE_KEY, key, err);
-}
-
-/* A second live key of the same database exists when one was created after the quarantine. */
-static bool place_is_taken(restore *r, const pk_row_key *key, bool *taken, pk_error *err)
-{
-    pk_ring_key live;
-    if (!pk_ring_find(r->ks, key->scope, key->db_name, r->arena, &live, err))
-        return false;
-    *taken = live.key != NULL && memcmp(live.key->uuid, key->uuid, sizeof key->uuid) != 0;
-    return true;
-}
-
-static bool heal(restore *r, const child *c, pk_error *err)
-{
-    pk_row_key *key = c->ring->key;
-    if (strcmp(key->state, "quarantined") != 0)
-        return true;
-    bool taken;
-    if (!place_is_taken(r, key, &taken, err))
-        return false;
-    key->state = taken ? "retired" : "active";
-    key->modified_at = r->now;
-    return pk_catalog_update(r->ks->catalog, PK_TABLE_KEY, key, err);
-}
-
-static bool rewrap(restore *r, const child *c, const pk_ring_parent *parent, pk_error *err)
-{
-    pk_row_wrap fresh;
-    const pk_ring_child renewed = {.key = c->ring->key, .ver = c->wrap->ver, .secret = c->secret};
-    if (!pk_ring_wrap(r->ks, &renewed, parent, r->arena, &fresh, err))
-        return false;
-    fresh.id = c->wrap->id;
-    if (!pk_catalog_update(r->ks->catalog, PK_TABLE_WRAP, &fresh, err))
-        return false;
-    if (c->wrap->quarantined == 0) {
-        r->report->rewrapped++;
-        return true;
-    }
-    r->report->healed++;
-    return heal(r, c, err);
-}
-
-/* `merged`: the key stays the one it was, so a child that opens stays as it is. */
-static bool move_children(restore *r, const children *c, const pk_ring_parent *parent, bool merged,
-                          pk_error *err)
-{
-    for (size_t i = 0; i < c->count; i++) {
-        const child *one = &c->list[i];
-        if (merged && one->secret != NULL && one->wrap->quarantined == 0)
-            continue;
-        bool ok = one->secret == NULL ? quarantine(r, one, parent->by, c->count, err)
-                                      : rewrap(r, one, parent, err);
-        if (!ok)
-            return false;
-    }
-    return true;
 }
 
 /* The restored key's own rows */
@@ -306,7 +86,8 @@ static bool same_material(const pk_row_key_version *v, const pk_keyset_key *k, p
                    "version %u of the file differs from the same version in the keystore", k->ver);
 }
 
-static bool set_version_state(restore *r, pk_row_key_version *v, const char *state, pk_error *err)
+static bool set_version_state(pk_restore *r, pk_row_key_version *v, const char *state,
+                              pk_error *err)
 {
     if (strcmp(v->state, state) == 0)
         return true;
@@ -315,7 +96,7 @@ static bool set_version_state(restore *r, pk_row_key_version *v, const char *sta
 }
 
 /* Exactly one current version per live key: the newest. */
-static bool settle_states(restore *r, pk_ring_key *ring, int64_t newest, pk_error *err)
+static bool settle_states(pk_restore *r, pk_ring_key *ring, int64_t newest, pk_error *err)
 {
     for (size_t i = 0; i < ring->version_count; i++) {
         pk_row_key_version *v = &ring->versions[i];
@@ -331,7 +112,7 @@ typedef struct protectors {
     size_t count;
 } protectors;
 
-static bool drop_wraps(restore *r, const pk_ring_key *ring, int64_t ver, const char *by,
+static bool drop_wraps(pk_restore *r, const pk_ring_key *ring, int64_t ver, const char *by,
                        pk_error *err)
 {
     for (size_t i = 0; i < ring->wrap_count; i++) {
@@ -343,14 +124,32 @@ static bool drop_wraps(restore *r, const pk_ring_key *ring, int64_t ver, const c
     return true;
 }
 
-/* A version that is there already gets the protectors anew (a damaged wrap is replaced; another
- * password stays), one that is missing is added. */
-static bool put_version(restore *r, pk_ring_key *ring, const pk_keyset_key *k, const protectors *by,
-                        int64_t newest, pk_error *err)
+/* Is the row of a version that is there already what the file says? A damaged one is written anew.
+ */
+static bool mend_version(pk_restore *r, pk_ring_key *ring, pk_row_key_version *v,
+                         const pk_keyset_key *k, pk_error *err)
+{
+    if (!same_material(v, k, err))
+        return false;
+    if (!ring->version_damaged[v - ring->versions])
+        return true;
+    *v = (pk_row_key_version){.ver = k->ver,
+                              .state = "retired", /* settle_states makes the newest current */
+                              .fp = pk_span_bytes(k->fp, PK_FP_LEN),
+                              .origin = "restored",
+                              .created_at = r->now};
+    memcpy(v->key_uuid, k->uuid, sizeof v->key_uuid);
+    return pk_catalog_update(r->ks->catalog, PK_TABLE_KEY_VERSION, v, err);
+}
+
+/* A version that is missing is added; of one that is there the protectors are replaced: a damaged
+ * wrap by a sound one, an old password by the new one. */
+static bool put_version(pk_restore *r, pk_ring_key *ring, const pk_keyset_key *k,
+                        const protectors *by, int64_t newest, pk_error *err)
 {
     const pk_ring_child put = {.key = ring->key, .ver = k->ver, .secret = k->key};
     pk_row_key_version *v = pk_ring_version(ring, k->ver);
-    if (v != NULL && !same_material(v, k, err))
+    if (v != NULL && !mend_version(r, ring, v, k, err))
         return false;
     if (v == NULL) {
         r->report->added_versions++;
@@ -358,20 +157,33 @@ static bool put_version(restore *r, pk_ring_key *ring, const pk_keyset_key *k, c
                                  err))
             return false;
     }
-    for (size_t i = 0; i < by->count; i++) {
-        const bool keep = strcmp(by->list[i].by, "password") == 0;
-        if (!keep && !drop_wraps(r, ring, k->ver, by->list[i].by, err))
+    for (size_t i = 0; i < by->count; i++)
+        if (!drop_wraps(r, ring, k->ver, by->list[i].by, err) ||
+            !pk_ring_add_wrap(r->ks, &put, &by->list[i], r->arena, err))
             return false;
-        if (!pk_ring_add_wrap(r->ks, &put, &by->list[i], r->arena, err))
-            return false;
-    }
     return true;
 }
 
-static bool put_versions(restore *r, pk_ring_key *ring, const protectors *by, pk_error *err)
+/* A damaged row of a version that the file does not hold stays damaged: nobody knows what it should
+ * be. */
+static bool check_mended(const pk_restore *r, const pk_ring_key *ring, pk_error *err)
 {
-    const int64_t newest =
-        r->newest > ring->key->current_ver ? (int64_t)r->newest : ring->key->current_ver;
+    for (size_t i = 0; i < ring->version_count; i++)
+        if (ring->version_damaged[i] && in_file(r, ring->versions[i].ver) == NULL)
+            return pk_fail(err, PK_E_CORRUPT,
+                           "version %lld of the key is damaged and not in the file",
+                           (long long)ring->versions[i].ver);
+    return true;
+}
+
+static bool put_versions(pk_restore *r, pk_ring_key *ring, const protectors *by, pk_error *err)
+{
+    int64_t newest = r->newest;
+    if (!check_mended(r, ring, err))
+        return false;
+    for (size_t i = 0; i < ring->version_count; i++)
+        if (ring->versions[i].ver > newest)
+            newest = ring->versions[i].ver;
     for (size_t i = 0; i < r->set->count; i++)
         if (!put_version(r, ring, &r->set->keys[i], by, newest, err))
             return false;
@@ -382,7 +194,7 @@ static bool put_versions(restore *r, pk_ring_key *ring, const protectors *by, pk
     return pk_catalog_update(r->ks->catalog, PK_TABLE_KEY, ring->key, err);
 }
 
-static bool retire(restore *r, pk_ring_key *ring, pk_error *err)
+static bool retire(pk_restore *r, pk_ring_key *ring, pk_error *err)
 {
     for (size_t i = 0; i < ring->version_count; i++)
         if (strcmp(ring->versions[i].state, "current") == 0 &&
@@ -393,51 +205,64 @@ static bool retire(restore *r, pk_ring_key *ring, pk_error *err)
     return pk_catalog_update(r->ks->catalog, PK_TABLE_KEY, ring->key, err);
 }
 
-/* The row of the file's key: the one that is there in whatever state, else a new one. */
-static bool key_row(restore *r, const pk_database *db, const char *actor, pk_ring_key *ring,
+static pk_row_key fresh_row(const pk_restore *r, const pk_database *db, const char *actor)
+{
+    pk_row_key row = {.scope = db == NULL ? "service" : "db",
+                      .db_oid = db == NULL ? 0 : db->oid,
+                      .db_name = db == NULL ? "" : db->name,
+                      .kind = db == NULL ? "smk" : "dmk",
+                      .name = "master",
+                      .alg = "A256",
+                      .purpose = "wrap",
+                      .exportable = 1,
+                      .state = "active",
+                      .current_ver = r->newest,
+                      .created_at = r->now,
+                      .modified_at = r->now,
+                      .created_by = actor};
+    memcpy(row.uuid, r->newest_key->uuid, sizeof row.uuid);
+    return row;
+}
+
+/* The row of the file's key: the one that is there, in whatever state and for whatever database it
+ * was, else a new one. Nothing of a damaged row is kept. */
+static bool key_row(pk_restore *r, const pk_database *db, const char *actor, pk_ring_key *ring,
                     pk_error *err)
 {
-    const pk_keyset_key *k = in_file(r, r->newest);
-    if (!pk_ring_find_uuid(r->ks, k->uuid, r->arena, ring, err))
+    if (!pk_ring_find_uuid(r->ks, r->newest_key->uuid, r->arena, ring, err))
         return false;
-    if (ring->key != NULL) {
+    if (ring->key != NULL && !ring->key_damaged) {
         ring->key->state = "active";
         ring->key->db_oid = db == NULL ? 0 : db->oid;
+        ring->key->db_name = db == NULL ? "" : db->name;
+        return pk_catalog_update(r->ks->catalog, PK_TABLE_KEY, ring->key, err);
+    }
+    if (ring->key != NULL) {
+        *ring->key = fresh_row(r, db, actor);
         return pk_catalog_update(r->ks->catalog, PK_TABLE_KEY, ring->key, err);
     }
     pk_row_key *row = pk_arena_new(r->arena, pk_row_key, err);
     if (row == NULL)
         return false;
-    *row = (pk_row_key){.scope = db == NULL ? "service" : "db",
-                        .db_oid = db == NULL ? 0 : db->oid,
-                        .db_name = db == NULL ? "" : db->name,
-                        .kind = db == NULL ? "smk" : "dmk",
-                        .name = "master",
-                        .alg = "A256",
-                        .purpose = "wrap",
-                        .exportable = 1,
-                        .state = "active",
-                        .current_ver = k->ver,
-                        .created_at = r->now,
-                        .modified_at = r->now,
-                        .created_by = actor};
-    memcpy(row->uuid, k->uuid, sizeof row->uuid);
+    *row = fresh_row(r, db, actor);
     *ring = (pk_ring_key){.key = row};
     return pk_catalog_insert(r->ks->catalog, PK_TABLE_KEY, row, err);
 }
 
-static void parent_of(restore *r, const char *by, pk_ring_parent *parent)
+static void parent_of(pk_restore *r, const char *by, pk_ring_parent *parent)
 {
-    const pk_keyset_key *k = in_file(r, r->newest);
+    const pk_keyset_key *k = r->newest_key;
     *parent = (pk_ring_parent){.by = by, .secret = k->key, .ver = k->ver, .has_fp = true};
     memcpy(parent->uuid, k->uuid, sizeof parent->uuid);
     memcpy(parent->fp, k->fp, sizeof parent->fp);
 }
 
 /* Everything of the file is there, and opens: then nothing is re-encrypted (SQL Server's 15588). */
-static bool is_identical(restore *r, const pk_ring_key *ring)
+static bool is_identical(pk_restore *r, const pk_ring_key *ring)
 {
     pk_error dropped;
+    if (ring->damaged || strcmp(ring->key->state, "active") != 0)
+        return false;
     for (size_t i = 0; i < r->set->count; i++) {
         const pk_row_key_version *v = pk_ring_version(ring, r->set->keys[i].ver);
         if (v == NULL || !pk_span_equal(v->fp, pk_span_bytes(r->set->keys[i].fp, PK_FP_LEN)))
@@ -450,57 +275,109 @@ static bool is_identical(restore *r, const pk_ring_key *ring)
     return true;
 }
 
-static bool any_quarantined(const children *c)
-{
-    for (size_t i = 0; i < c->count; i++)
-        if (c->list[i].wrap->quarantined != 0 && c->list[i].secret != NULL)
-            return true;
-    return false;
-}
-
 /* SERVICE MASTER KEY */
 
-static bool apply_smk(restore *r, pk_ring_key *current, bool same, const children *c,
+static const pk_ring_key none;
+
+/* The audit row, with the fingerprint of the key that will be current. */
+static pk_row_audit named(pk_restore *r, const pk_ring_key *target, const pk_row_audit *audit)
+{
+    pk_row_audit row = *audit;
+    fill_brief(r, target);
+    row.fp = r->report->brief.fingerprint;
+    return row;
+}
+
+/* Rows that do not pass their MAC are mended only when FORCE says so. */
+static bool check_damage(const pk_restore *r, const pk_ring_key *current, pk_error *err)
+{
+    if (current->key == NULL || !current->damaged || r->force)
+        return true;
+    pk_fail(err, PK_E_CORRUPT, "the catalog rows of the %s are damaged",
+            pk_ring_label(current->key, r->arena));
+    return pk_error_hint(err, "FORCE writes them anew from the key file.");
+}
+
+/* A key that was never backed up is not replaced without being told so. */
+static bool check_backed_up(const pk_restore *r, const pk_ring_key *current, pk_error *err)
+{
+    const pk_row_key_version *v = pk_ring_version(current, current->key->current_ver);
+    if (r->force || (v != NULL && (v->covered_by != 0 || strcmp(v->origin, "restored") == 0)))
+        return true;
+    pk_fail(err, PK_E_STATE, "the %s was never backed up", pk_ring_label(current->key, r->arena));
+    pk_error_detail(err, "The restore would replace it with another key.");
+    return pk_error_hint(err, "Back it up first, or use FORCE; it is kept as retired then.");
+}
+
+/* Was a file sealed to this service master key, and to nothing else? */
+static bool opens_files(const pk_restore *r, const pk_row_key *smk, bool *opens, pk_error *err)
+{
+    PK_AUTO(pk_arena_clear) pk_arena scratch = PK_ARENA_MAX(64u << 20);
+    pk_rows rows = {0};
+    char uuid[37], id[64];
+    *opens = false;
+    if (!pk_catalog_rows(r->ks->catalog, PK_TABLE_KEY_BACKUP, NULL, &scratch, &rows, err))
+        return false;
+    const pk_row_key_backup *list = rows.list;
+    pk_uuid_text(smk->uuid, uuid);
+    snprintf(id, sizeof id, "\"keystore %s v", uuid);
+    for (size_t i = 0; i < rows.count; i++)
+        *opens = *opens || strstr(list[i].recipients_json, id) != NULL;
+    return true;
+}
+
+/* Its children are re-wrapped, but files that only it opens need it for ever: it is not replaced by
+ * another key before it was backed up. */
+static bool check_sealed(const pk_restore *r, const pk_ring_key *current, pk_error *err)
+{
+    bool opens;
+    if (r->force || memcmp(current->key->uuid, r->newest_key->uuid, sizeof current->key->uuid) == 0)
+        return true;
+    if (!opens_files(r, current->key, &opens, err))
+        return false;
+    return !opens || check_backed_up(r, current, err);
+}
+
+static bool apply_smk(pk_restore *r, pk_ring_key *current, bool same, const pk_children *c,
                       const char *actor, pk_error *err)
 {
     pk_ring_key target = {0};
     pk_ring_parent parent;
     const protectors by = {.list = {{.by = "sk", .secret = r->ks->store_key, .ver = 1}},
                            .count = 1};
-    if (!same && current->key != NULL && !retire(r, current, err))
+    if (!same && !retire(r, current, err))
         return false;
     parent_of(r, "smk", &parent);
     return key_row(r, NULL, actor, &target, err) && put_versions(r, &target, &by, err) &&
-           move_children(r, c, &parent, same, err);
+           pk_children_move(r, c, &parent, same, err);
 }
 
 bool pk_keystore_restore_smk(pk_keystore *ks, const pk_keyset *set, bool force,
                              const pk_row_audit *audit, pk_restore_report *report, pk_error *err)
 {
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RESTORE_ARENA);
-    PK_AUTO(children_clear) children c = {0};
-    restore r = {.ks = ks,
-                 .set = set,
-                 .arena = &arena,
-                 .report = report,
-                 .force = force,
-                 .now = pk_keystore_now(ks)};
+    PK_AUTO(pk_children_clear) pk_children c = {0};
+    pk_restore r = {.ks = ks,
+                    .set = set,
+                    .arena = &arena,
+                    .report = report,
+                    .force = force,
+                    .now = pk_keystore_now(ks)};
     if (!check_set(&r, "smk", err))
         return false;
-    fill_brief(&r);
-    pk_row_audit audited = *audit;
-    audited.fp = report->brief.fingerprint;
     report->opens_by_itself = true;
     PK_RING_LOCKED(ks);
     pk_ring_key current;
-    ring_list rings;
-    if (!pk_ring_find(ks, "service", "", &arena, &current, err) ||
+    pk_ring_list rings;
+    if (!pk_ring_find_smk(ks, &arena, &current, err) || !check_damage(&r, &current, err) ||
+        !check_sealed(&r, &current, err) ||
         !pk_ring_all(ks, &arena, &rings.list, &rings.count, err) ||
-        !collect(&r, "smk", NULL, &rings, &c, err) || !refuse_lost(&r, &c, err))
+        !pk_children_collect(&r, "smk", NULL, &rings, &c, err) ||
+        !pk_children_refuse_lost(&r, &c, err))
         return false;
-    const bool same = current.key != NULL &&
-                      memcmp(current.key->uuid, set->keys[0].uuid, sizeof current.key->uuid) == 0;
-    report->identical = same && is_identical(&r, &current) && !any_quarantined(&c);
+    const bool same = memcmp(current.key->uuid, set->keys[0].uuid, sizeof current.key->uuid) == 0;
+    const pk_row_audit audited = named(&r, same ? &current : &none, audit);
+    report->identical = same && is_identical(&r, &current) && !pk_children_any_quarantined(&c);
     if (!pk_catalog_begin(ks->catalog, err))
         return false;
     return finish(&r, report->identical || apply_smk(&r, &current, same, &c, audit->actor, err),
@@ -509,24 +386,27 @@ bool pk_keystore_restore_smk(pk_keystore *ks, const pk_keyset *set, bool force,
 
 /* MASTER KEY */
 
-/* The file's key may belong to another database of this keystore: one key, one place. */
-static bool check_place(restore *r, const pk_database *db, pk_error *err)
+/* The file's key may belong to another database of this keystore: one key, one place. A superuser
+ * may move it: when it is the same database under another name or OID, or with FORCE. */
+static bool check_place(pk_restore *r, const pk_database *db, pk_error *err)
 {
-    pk_ring_key there = {0};
-    if (!pk_ring_find_uuid(r->ks, r->set->keys[0].uuid, r->arena, &there, err))
+    pk_ring_key there;
+    if (!pk_ring_find_uuid(r->ks, r->newest_key->uuid, r->arena, &there, err))
         return false;
-    if (there.key == NULL || strcmp(there.key->db_name, db->name) == 0)
+    if (there.key == NULL || there.key_damaged || pk_ring_is_of(there.key, db))
+        return true;
+    const bool related = there.key->db_oid == db->oid || strcmp(there.key->db_name, db->name) == 0;
+    if (db->privileged && (related || r->force))
         return true;
     pk_fail(err, PK_E_DUPLICATE_OBJECT,
             "the key in the file belongs to another database of this keystore");
-    pk_error_detail(err, "It is, or was, the %s.", pk_ring_label(there.key, r->arena));
-    return pk_error_hint(
-        err, "Restore it in a keystore of its own, or create a new master key for \"%s\".",
-        db->name);
+    if (db->privileged)
+        pk_error_detail(err, "It is, or was, the %s.", pk_ring_label(there.key, r->arena));
+    return pk_error_hint(err, "A superuser can move it to \"%s\" with FORCE.", db->name);
 }
 
 /* Another key stands in the place: who may replace it? */
-static bool check_replace(restore *r, const pk_ring_key *current, const pk_dmk_restore *how,
+static bool check_replace(pk_restore *r, const pk_ring_key *current, const pk_dmk_restore *how,
                           pk_error *err)
 {
     if (r->force)
@@ -539,7 +419,7 @@ static bool check_replace(restore *r, const pk_ring_key *current, const pk_dmk_r
     PK_AUTO_PTR(pk_secret_free)
     pk_secret *secret = pk_ring_open(r->ks, current, current->key->current_ver, NULL, err);
     if (secret != NULL)
-        return true;
+        return check_backed_up(r, current, err);
     pk_error_wrap(err, "the current master key of database \"%s\" cannot be decrypted",
                   how->db->name);
     snprintf(err->sqlstate, sizeof err->sqlstate, "%s", PK_E_STATE);
@@ -554,16 +434,16 @@ static bool wants_smk(const pk_dmk_restore *how, const pk_ring_key *current)
 {
     if (how->password == NULL)
         return true;
-    return current->key != NULL && pk_ring_has_wrap(current, current->key->current_ver, "smk");
+    return current->key != NULL && pk_ring_had_wrap(current, current->key->current_ver, "smk");
 }
 
-static bool apply_dmk(restore *r, pk_ring_key *current, const pk_dmk_restore *how,
+static bool apply_dmk(pk_restore *r, pk_ring_key *current, const pk_dmk_restore *how,
                       const char *actor, pk_error *err)
 {
-    PK_AUTO(children_clear) children c = {0};
+    PK_AUTO(pk_children_clear) pk_children c = {0};
     protectors by = {0};
     pk_ring_key target;
-    ring_list rings;
+    pk_ring_list rings;
     pk_ring_parent parent;
     PK_AUTO_PTR(pk_secret_free) pk_secret *smk = NULL;
     if (wants_smk(how, current)) {
@@ -580,40 +460,38 @@ static bool apply_dmk(restore *r, pk_ring_key *current, const pk_dmk_restore *ho
         current->key != NULL && memcmp(current->key->uuid, r->set->keys[0].uuid, 16) != 0;
     if (other) {
         if (!pk_ring_all(r->ks, r->arena, &rings.list, &rings.count, err) ||
-            !collect(r, "dmk", current->key->uuid, &rings, &c, err) || !refuse_lost(r, &c, err) ||
-            !retire(r, current, err))
+            !pk_children_collect(r, "dmk", current->key->uuid, &rings, &c, err) ||
+            !pk_children_refuse_lost(r, &c, err) || !retire(r, current, err))
             return false;
     }
     parent_of(r, "dmk", &parent);
     return key_row(r, how->db, actor, &target, err) && put_versions(r, &target, &by, err) &&
-           move_children(r, &c, &parent, false, err);
+           pk_children_move(r, &c, &parent, false, err);
 }
 
 bool pk_keystore_restore_dmk(pk_keystore *ks, const pk_keyset *set, const pk_dmk_restore *how,
                              const pk_row_audit *audit, pk_restore_report *report, pk_error *err)
 {
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RESTORE_ARENA);
-    restore r = {.ks = ks,
-                 .set = set,
-                 .arena = &arena,
-                 .report = report,
-                 .force = how->force,
-                 .now = pk_keystore_now(ks)};
+    pk_restore r = {.ks = ks,
+                    .set = set,
+                    .arena = &arena,
+                    .report = report,
+                    .force = how->force,
+                    .now = pk_keystore_now(ks)};
     if (!check_set(&r, "dmk", err))
         return false;
-    fill_brief(&r);
-    pk_row_audit audited = *audit;
-    audited.fp = report->brief.fingerprint;
     PK_RING_LOCKED(ks);
     pk_ring_key current;
-    if (!check_place(&r, how->db, err) ||
-        !pk_ring_find(ks, "db", how->db->name, &arena, &current, err))
+    if (!pk_ring_find_dmk(ks, how->db, &arena, &current, err) || !check_damage(&r, &current, err) ||
+        !check_place(&r, how->db, err))
         return false;
     const bool same = current.key != NULL &&
                       memcmp(current.key->uuid, set->keys[0].uuid, sizeof current.key->uuid) == 0;
     if (current.key != NULL && !same && !check_replace(&r, &current, how, err))
         return false;
-    report->identical = same && is_identical(&r, &current);
+    const pk_row_audit audited = named(&r, same ? &current : &none, audit);
+    report->identical = same && is_identical(&r, &current) && pk_ring_is_of(current.key, how->db);
     report->opens_by_itself = report->identical;
     if (!pk_catalog_begin(ks->catalog, err))
         return false;

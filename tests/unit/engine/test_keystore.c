@@ -5,6 +5,8 @@
  */
 #include "keystore_fixture.h"
 
+#include <sqlite3.h>
+
 static const pk_database sales = {.name = "sales", .oid = 16384};
 static const pk_database hr = {.name = "hr", .oid = 16385};
 
@@ -70,6 +72,16 @@ static bool restore_smk(pk_keystore *ks, const pk_keyset *set, bool force, pk_ar
     pk_row_audit audit = fixture_audit();
     *report = (pk_restore_report){.arena = arena};
     return pk_keystore_restore_smk(ks, set, force, &audit, report, err);
+}
+
+/* As if it had been backed up. */
+static void record(pk_keystore *ks, const pk_keyset *set, const char *recipients)
+{
+    pk_error err = {0};
+    const pk_row_audit audit = fixture_audit();
+    const pk_backup_record record = {
+        .set = set, .destination = "file:///k", .recipients_json = recipients, .size = 1};
+    must(pk_keystore_record_backups(ks, &record, 1, &audit, &err), &err);
 }
 
 typedef struct how {
@@ -144,7 +156,7 @@ static void lose_smk(pk_keystore *ks)
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(1u << 20);
     pk_ring_key smk;
     const pk_row_audit audit = fixture_audit();
-    must(pk_ring_find(ks, "service", "", &arena, &smk, &err), &err);
+    must(pk_ring_find_smk(ks, &arena, &smk, &err), &err);
     must(pk_catalog_begin(ks->catalog, &err), &err);
     must(pk_catalog_erase(ks->catalog, PK_TABLE_WRAP, &smk.wraps[0], &err), &err);
     must(pk_catalog_commit(ks->catalog, &audit, &err), &err);
@@ -284,15 +296,11 @@ static void every_change_adds_one_to_the_epoch(void **state)
 static void a_recorded_backup_covers_its_versions(void **state)
 {
     pair *p = *state;
-    pk_error err = {0};
     PK_AUTO(pk_keyset_clear) pk_keyset set;
-    pk_row_audit audit = fixture_audit();
     create(p->a, &sales, NULL);
     assert_string_equal(info_of(p->a, "sales", "active").backed_up, "never");
     export_dmk(p->a, &sales, &set);
-    const pk_backup_record record = {
-        .set = &set, .destination = "file:///k", .recipients_json = "[\"password\"]", .size = 1};
-    must(pk_keystore_record_backups(p->a, &record, 1, &audit, &err), &err);
+    record(p->a, &set, "[\"password\"]");
     assert_string_equal(info_of(p->a, "sales", "active").backed_up, "yes");
     assert_true(info_of(p->a, "sales", "active").last_backup_at > 0);
 }
@@ -303,13 +311,13 @@ static void a_database_that_was_dropped_or_made_anew_is_noticed(void **state)
     pk_error err = {0};
     PK_AUTO(pk_keyset_clear) pk_keyset set;
     pk_key_brief brief;
-    const pk_database anew = {.name = "sales", .oid = 99999};
+    const pk_database anew = {.name = "sales", .oid = 99999, .privileged = true};
     create(p->a, &sales, NULL);
     pk_keyset_init(&set);
     must(pk_keystore_export_dmk(p->a, &anew, &set, &brief, &err), &err);
     assert_true(brief.recreated_database);
     PK_AUTO(pk_keyset_clear) pk_keyset again;
-    const pk_database gone = {.name = "sales"};
+    const pk_database gone = {.name = "sales", .privileged = true};
     pk_keyset_init(&again);
     must(pk_keystore_export_dmk(p->a, &gone, &again, &brief, &err), &err);
     assert_true(brief.dropped_database && !brief.recreated_database);
@@ -327,7 +335,7 @@ static void a_key_that_does_not_match_its_fingerprint_is_never_used(void **state
     pk_ring_key ring;
     const pk_row_audit audit = fixture_audit();
     create(p->a, &sales, NULL);
-    must(pk_ring_find(p->a, "db", "sales", &arena, &ring, &err), &err);
+    must(pk_ring_find_dmk(p->a, &sales, &arena, &ring, &err), &err);
     ring.versions[0].fp = pk_span_bytes("0123456789abcdef", PK_FP_LEN);
     must(pk_catalog_begin(p->a->catalog, &err), &err);
     must(pk_catalog_update(p->a->catalog, PK_TABLE_KEY_VERSION, &ring.versions[0], &err), &err);
@@ -443,6 +451,7 @@ static void another_key_is_replaced_only_by_force_or_by_sql_servers_rule(void **
     pair *p = *state;
     pk_error err = {0};
     PK_AUTO(pk_keyset_clear) pk_keyset set;
+    PK_AUTO(pk_keyset_clear) pk_keyset own;
     pk_restore_report report;
     pk_secret *key;
     create(p->a, &sales, NULL);
@@ -452,6 +461,11 @@ static void another_key_is_replaced_only_by_force_or_by_sql_servers_rule(void **
     assert_false(restore_dmk(p->b, &sales, &set, (how){0}, &report, &err));
     assert_string_equal(err.sqlstate, PK_E_DUPLICATE_OBJECT);
     assert_string_equal(info_of(p->b, "sales", "active").fingerprint, old.fingerprint);
+    assert_false(
+        restore_dmk(p->b, &sales, &set, (how){.password = "Heron!5520-Reed"}, &report, &err));
+    assert_string_equal(err.sqlstate, PK_E_STATE); /* it was never backed up */
+    export_dmk(p->b, &sales, &own);
+    record(p->b, &own, "[\"password\"]");
     must(restore_dmk(p->b, &sales, &set, (how){.password = "Heron!5520-Reed"}, &report, &err),
          &err);
     assert_true(
@@ -499,6 +513,93 @@ static void one_key_serves_one_database(void **state)
     assert_string_equal(err.sqlstate, PK_E_DUPLICATE_OBJECT);
     must(restore_dmk(p->b, &hr, &set, (how){0}, &report, &err),
          &err); /* elsewhere the name does not matter */
+}
+
+static void a_superuser_may_move_a_key_to_another_database_by_force(void **state)
+{
+    pair *p = *state;
+    pk_error err = {0};
+    PK_AUTO(pk_keyset_clear) pk_keyset set;
+    pk_restore_report report;
+    pk_secret *key;
+    pk_database target = hr;
+    create(p->a, &sales, NULL);
+    pk_data_wrap wrap = wrap_data(p->a, &sales, &key);
+    export_dmk(p->a, &sales, &set);
+    target.privileged = true;
+    assert_false(restore_dmk(p->a, &target, &set, (how){0}, &report, &err));
+    must(restore_dmk(p->a, &target, &set, (how){.force = true}, &report, &err), &err);
+    assert_non_null(info_of(p->a, "hr", "active").state);
+    assert_null(info_of(p->a, "sales", "active").state);
+    unwraps(p->a, NULL, &wrap, key);
+    pk_secret_free(key);
+}
+
+static void a_key_does_not_follow_the_name_of_its_database(void **state)
+{
+    pair *p = *state;
+    pk_error err = {0};
+    PK_AUTO(pk_keyset_clear) pk_keyset set;
+    PK_AUTO(pk_keyset_clear) pk_keyset none;
+    pk_key_brief brief;
+    pk_restore_report report;
+    pk_database anew = {.name = "sales", .oid = 99999};
+    create(p->a, &sales, NULL);
+    export_dmk(p->a, &sales, &set);
+    pk_keyset_init(&none);
+    assert_false(
+        pk_keystore_export_dmk(p->a, &anew, &none, &brief, &err)); /* somebody else's database */
+    assert_string_equal(err.sqlstate, PK_E_PRIVILEGE);
+    assert_false(restore_dmk(p->a, &anew, &set, (how){0}, &report, &err));
+    assert_string_equal(err.sqlstate, PK_E_PRIVILEGE);
+    anew.privileged = true;
+    must(restore_dmk(p->a, &anew, &set, (how){0}, &report, &err), &err);
+    assert_false(report.identical); /* it is tied to the new database now */
+    anew.privileged = false;
+    pk_keyset_clear(&set);
+    export_dmk(p->a, &anew, &set);
+}
+
+static void a_renamed_database_gets_its_key_back_from_a_superuser(void **state)
+{
+    pair *p = *state;
+    pk_error err = {0};
+    PK_AUTO(pk_keyset_clear) pk_keyset set;
+    pk_restore_report report;
+    pk_key_brief brief;
+    pk_secret *key;
+    pk_database renamed = {.name = "sales_old", .oid = sales.oid, .privileged = true};
+    create(p->a, &sales, NULL);
+    pk_data_wrap wrap = wrap_data(p->a, &sales, &key);
+    pk_keyset_init(&set);
+    must(pk_keystore_export_dmk(p->a, &renamed, &set, &brief, &err), &err);
+    assert_true(brief.recreated_database);
+    must(restore_dmk(p->a, &renamed, &set, (how){0}, &report, &err), &err);
+    assert_non_null(info_of(p->a, "sales_old", "active").state);
+    unwraps(p->a, NULL, &wrap, key);
+    create(p->a, &(pk_database){.name = "sales", .oid = 77777}, NULL); /* the name is free again */
+    pk_secret_free(key);
+}
+
+static void a_new_password_takes_the_place_of_the_old_one(void **state)
+{
+    pair *p = *state;
+    pk_error err = {0};
+    PK_AUTO(pk_keyset_clear) pk_keyset set;
+    pk_restore_report report;
+    pk_secret *key;
+    create(p->a, &sales, NULL);
+    pk_data_wrap wrap = wrap_data(p->a, &sales, &key);
+    export_dmk(p->a, &sales, &set);
+    must(restore_dmk(p->b, &sales, &set, (how){.password = "Heron!5520-Reed"}, &report, &err),
+         &err);
+    must(restore_dmk(p->b, &sales, &set, (how){.password = "Other!7731-Wren"}, &report, &err),
+         &err);
+    assert_int_equal(info_of(p->b, "sales", "active").passwords, 1);
+    unwraps(p->b, "Other!7731-Wren", &wrap, key);
+    PK_AUTO_PTR(pk_secret_free) pk_secret *old = pk_secret_new("Heron!5520-Reed", 15, &err);
+    assert_null(pk_keystore_unwrap_data_key(p->b, old, &wrap, &err));
+    pk_secret_free(key);
 }
 
 static void a_file_of_the_other_kind_is_refused(void **state)
@@ -615,6 +716,121 @@ static void force_quarantines_what_neither_key_opens_and_the_right_key_heals_it(
     pk_secret_free(key);
 }
 
+/* Rows whose MAC is wrong, as after tampering: changed behind the catalog's back. */
+static void tamper(pair *p, const char *sql)
+{
+    char path[128];
+    sqlite3 *db;
+    pk_keystore_close(p->a);
+    snprintf(path, sizeof path, "%s/keystore.db", p->path_a);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_true(sqlite3_total_changes(db) > 0);
+    sqlite3_close(db);
+    p->a = fixture_open(p->path_a);
+}
+
+static void force_mends_damaged_rows_from_the_key_file(void **state)
+{
+    pair *p = *state;
+    pk_error err = {0};
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(1u << 20);
+    PK_AUTO(pk_keyset_clear) pk_keyset dmk;
+    PK_AUTO(pk_keyset_clear) pk_keyset smk;
+    pk_restore_report report;
+    pk_secret *key;
+    create(p->a, &sales, NULL);
+    pk_data_wrap wrap = wrap_data(p->a, &sales, &key);
+    export_dmk(p->a, &sales, &dmk);
+    export_smk(p->a, &smk);
+    tamper(p, "UPDATE key SET modified_at = modified_at + 1 WHERE kind = 'dmk';"
+              "UPDATE key_version SET created_at = created_at + 1");
+    assert_null(pk_keystore_unwrap_data_key(p->a, NULL, &wrap, &err));
+    assert_string_equal(err.sqlstate, PK_E_CORRUPT);
+    assert_non_null(info_of(p->a, "sales", "damaged").state);
+    assert_false(restore_smk(p->a, &smk, false, &arena, &report, &err));
+    assert_non_null(strstr(err.hint, "FORCE"));
+    must(restore_smk(p->a, &smk, true, &arena, &report, &err), &err);
+    assert_false(restore_dmk(p->a, &sales, &dmk, (how){0}, &report, &err));
+    assert_string_equal(err.sqlstate, PK_E_CORRUPT);
+    must(restore_dmk(p->a, &sales, &dmk, (how){.force = true}, &report, &err), &err);
+    assert_non_null(info_of(p->a, "sales", "active").state);
+    unwraps(p->a, NULL, &wrap, key);
+    pk_secret_free(key);
+}
+
+static void a_damaged_wrap_is_replaced_by_a_restore(void **state)
+{
+    pair *p = *state;
+    pk_error err = {0};
+    PK_AUTO(pk_keyset_clear) pk_keyset set;
+    pk_restore_report report;
+    create(p->a, &sales, NULL);
+    export_dmk(p->a, &sales, &set);
+    tamper(p, "UPDATE wrap SET quarantined = 1 WHERE by = 'smk'");
+    must(restore_dmk(p->a, &sales, &set, (how){.password = "Heron!5520-Reed"}, &report, &err),
+         &err);
+    assert_true(report.opens_by_itself);
+    assert_true(info_of(p->a, "sales", "active").by_server);
+}
+
+static void
+a_service_master_key_that_opens_files_is_not_replaced_before_it_is_backed_up(void **state)
+{
+    pair *p = *state;
+    pk_error err = {0};
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(1u << 20);
+    PK_AUTO(pk_keyset_clear) pk_keyset dmk;
+    PK_AUTO(pk_keyset_clear) pk_keyset own;
+    PK_AUTO(pk_keyset_clear) pk_keyset other;
+    pk_restore_report report;
+    char id[PK_KEYFILE_ID_MAX], recipients[PK_KEYFILE_ID_MAX + 8];
+    create(p->a, &sales, NULL);
+    export_dmk(p->a, &sales, &dmk);
+    export_smk(p->a, &own);
+    export_smk(p->b, &other);
+    PK_AUTO_PTR(pk_secret_free) pk_secret *kek = pk_keystore_kek(p->a, id, &err);
+    assert_non_null(kek);
+    snprintf(recipients, sizeof recipients, "[\"%s\"]", id);
+    record(p->a, &dmk, recipients);
+    assert_false(restore_smk(p->a, &other, false, &arena, &report, &err));
+    assert_string_equal(err.sqlstate, PK_E_STATE);
+    record(p->a, &own, "[\"password\"]");
+    must(restore_smk(p->a, &other, false, &arena, &report, &err), &err);
+}
+
+/* However many keys there are, none of them makes a statement about another one fail. */
+static void hundreds_of_keys_are_no_obstacle(void **state)
+{
+    enum { MANY = 400 };
+    pair *p = *state;
+    pk_error err = {0};
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(1u << 20);
+    PK_AUTO(pk_keyset_clear) pk_keyset other;
+    static pk_keyset sets[MANY];
+    static pk_backup_record records[MANY];
+    pk_restore_report report;
+    const pk_row_audit audit = fixture_audit();
+    for (int i = 0; i < MANY; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "db%d", i);
+        const pk_database db = {.name = name, .oid = 20000 + i};
+        create(p->a, &db, NULL);
+        export_dmk(p->a, &db, &sets[i]);
+        records[i] = (pk_backup_record){.set = &sets[i],
+                                        .destination = "file:///k",
+                                        .recipients_json = "[\"password\"]",
+                                        .size = 1};
+    }
+    must(pk_keystore_record_backups(p->a, records, MANY, &audit, &err), &err);
+    export_smk(p->b, &other);
+    must(restore_smk(p->a, &other, false, &arena, &report, &err), &err);
+    assert_int_equal(report.rewrapped, MANY);
+    assert_string_equal(info_of(p->a, "db399", "active").backed_up, "yes");
+    for (int i = 0; i < MANY; i++)
+        pk_keyset_clear(&sets[i]);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, open_pair, close_pair)
 
 int main(void)
@@ -640,6 +856,14 @@ int main(void)
         T(another_key_is_replaced_only_by_force_or_by_sql_servers_rule),
         T(a_key_that_cannot_be_opened_is_replaced_only_by_force),
         T(one_key_serves_one_database),
+        T(a_superuser_may_move_a_key_to_another_database_by_force),
+        T(a_key_does_not_follow_the_name_of_its_database),
+        T(a_renamed_database_gets_its_key_back_from_a_superuser),
+        T(a_new_password_takes_the_place_of_the_old_one),
+        T(force_mends_damaged_rows_from_the_key_file),
+        T(a_damaged_wrap_is_replaced_by_a_restore),
+        T(a_service_master_key_that_opens_files_is_not_replaced_before_it_is_backed_up),
+        T(hundreds_of_keys_are_no_obstacle),
         T(a_file_of_the_other_kind_is_refused),
         T(another_service_master_key_takes_over_its_children),
         T(the_first_service_master_key_can_come_back),
