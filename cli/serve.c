@@ -1,0 +1,58 @@
+/*
+ * `pgkeep serve`: bind, then open the engine, then serve. Binding comes first, so that a second
+ * instance on the same port fails before it touches the keystore. The end goes the other way round:
+ * no session is left when the engine closes, and no worker is left when the server goes.
+ */
+#include "cli/cli.h"
+
+#include "base/log.h"
+#include "proxy/server.h"
+
+#include <string.h>
+
+static void fill_options(const pk_config *config, const char *service, pk_engine_options *options)
+{
+    const char *expected = pk_config_text(config, PK_OPT_KEYSTORE_EXPECT);
+    *options = (pk_engine_options){
+        .state_dir = pk_config_text(config, PK_OPT_STATE_DIR),
+        .service = service,
+        .admin_database = pk_config_text(config, PK_OPT_ADMIN_DATABASE),
+        .create_keystore = strcmp(pk_config_text(config, PK_OPT_KEYSTORE_CREATE), "auto") == 0,
+        .expect_keystore = expected[0] == 0 ? NULL : expected,
+        .secrets_need_tls = pk_config_bool(config, PK_OPT_REQUIRE_TLS_FOR_SECRETS),
+    };
+    options->key_roots =
+        pk_config_list(config, PK_OPT_KEYS_ALLOWED_ROOTS, &options->key_root_count);
+}
+
+static int serve(const pk_config *config)
+{
+    PK_AUTO(pk_buf_clear) pk_buf service = PK_BUF_SECRET(8192);
+    PK_AUTO_PTR(pk_server_close) pk_server *server = NULL;
+    pk_engine_options options;
+    pk_error err;
+
+    if (!pk_config_service(config, &service, &err) || !pk_buf_append(&service, "", 1, &err))
+        return pk_cli_fail(&err, PK_EXIT_USAGE);
+    server = pk_server_open(config, &err);
+    if (server == NULL)
+        return pk_cli_fail(&err, PK_EXIT_FAILED);
+    fill_options(config, pk_buf_span(&service).ptr, &options);
+    pk_engine *engine = pk_engine_open(&options, &pk_clock_system, &err);
+    if (engine == NULL)
+        return pk_cli_fail(&err, PK_EXIT_FAILED);
+    bool served = pk_server_run(server, engine, &err);
+    pk_engine_close(engine);
+    return served ? PK_EXIT_OK : pk_cli_fail(&err, PK_EXIT_FAILED);
+}
+
+int pk_cli_serve(int count, char *const *args)
+{
+    int code = PK_EXIT_USAGE;
+    PK_AUTO_PTR(pk_config_free) pk_config *config = pk_cli_config(count, args, &code);
+    if (config == NULL)
+        return code;
+    if (pk_config_is_set(config, PK_OPT_HTTP_LISTEN))
+        pk_log_warning("setting \"http.listen\" is not used by this release");
+    return serve(config);
+}

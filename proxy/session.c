@@ -1,0 +1,591 @@
+/*
+ * Birth, login, end. Everything that happens to a session comes in through one of a few callbacks
+ * (a stream, the connector, the engine's answer, the timer); each raises events and ends with
+ * pk_session_settle, which takes the steps that became possible and closes what is over. Acts of
+ * the state table therefore never touch bytes that a caller further up still reads.
+ *
+ * Ending a session: what is pending goes out (CLOSING), then our side is shut down and the client
+ * is given a moment to close (LINGER). Closing at once with unread input in the socket would send a
+ * reset, which can overtake the FATAL that explains it.
+ */
+#include "proxy/session.h"
+
+#include "base/log.h"
+#include "proxy/cancel.h"
+#include "proxy/intercept.h"
+#include "proxy/relay.h"
+#include "proxy/reply.h"
+#include "proxy/startup.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define CLOSING_MS      5000u
+#define LINGER_MS       1500u
+#define HELD_MAX        (64u << 10) /* then the client is not read any more */
+#define STARTUP_HELD    (16u << 10)
+#define FATAL_REPLY_MAX 4096u
+
+#define NUMBER(session) ((unsigned long long)(session)->number)
+
+static uint64_t now(const pk_session *session)
+{
+    return uv_now(&session->loop->uv);
+}
+
+/* ---- what others call ---- */
+
+void pk_session_say(pk_session *session, const pk_buf *messages)
+{
+    pk_stream_write(&session->client, pk_buf_span(messages));
+}
+
+void pk_session_send(pk_session *session, const pk_buf *message)
+{
+    pk_span bytes = pk_buf_span(message);
+    if (bytes.len == 0)
+        return;
+    pk_replyq_sent(&session->replies, bytes.ptr[0]);
+    pk_stream_write(&session->backend, bytes);
+}
+
+static void say_fatal(pk_session *session, const pk_error *err)
+{
+    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(FATAL_REPLY_MAX);
+    if (session->backend_left == 0 && pk_reply_error(&out, session->encoding, err, true))
+        pk_session_say(session, &out);
+}
+
+void pk_session_fatal(pk_session *session, const pk_error *err)
+{
+    pk_log_info("session %llu: %s (%s)", NUMBER(session), err->message, err->sqlstate);
+    say_fatal(session, err);
+    pk_session_event(session, PK_EV_REFUSED);
+}
+
+pk_session *pk_session_find(pk_loop *loop, uint64_t number)
+{
+    pk_session *session = loop->sessions;
+    while (session != NULL && session->number != number)
+        session = session->next;
+    return session;
+}
+
+bool pk_session_is_holding(const pk_session *session)
+{
+    return session->state == PK_ST_HOLD || session->state == PK_ST_CHECK ||
+           session->state == PK_ST_POISON || session->state == PK_ST_LOCAL;
+}
+
+/* ---- first packets ---- */
+
+/* SSLRequest, GSSENCRequest: N, once each. A byte that came with the request was sent in the clear
+ * by somebody else (CVE-2021-23214). */
+static bool answer_no(pk_session *session, bool *asked, pk_startup *first, size_t behind)
+{
+    pk_error err;
+    if (*asked) {
+        (void)pk_fail(&err, PK_E_UNSUPPORTED,
+                      "unsupported frontend protocol %u.%u: server supports 3.0 to 3.2",
+                      (unsigned)(first->version >> 16), (unsigned)(first->version & 0xffff));
+        pk_session_fatal(session, &err);
+        return false;
+    }
+    if (behind > 0) {
+        (void)pk_fail(&err, PK_E_PROTOCOL, "received unencrypted data after %s request",
+                      asked == &session->ssl_asked ? "SSL" : "GSSAPI encryption");
+        pk_session_fatal(session, &err);
+        return false;
+    }
+    *asked = true;
+    pk_stream_write(&session->client, PK_SPAN("N"));
+    return true;
+}
+
+static char *copy_text(pk_span text)
+{
+    char *copy = pk_new_bytes(text.len + 1);
+    if (text.len > 0)
+        memcpy(copy, text.ptr, text.len);
+    return copy;
+}
+
+static void note_startup(pk_session *session, const pk_startup *first)
+{
+    session->database = copy_text(first->database);
+    session->walsender = first->walsender;
+    session->version = first->version;
+    pk_session_event(session, PK_EV_STARTUP_READ);
+}
+
+/* Returns the bytes done with; a startup packet stays, it is forwarded once there is a backend. */
+static size_t read_first_packet(pk_session *session, pk_span bytes)
+{
+    pk_startup first;
+    pk_error err;
+    switch (pk_startup_parse(bytes, &first, &err)) {
+    case PK_FIRST_MORE:
+        return 0;
+    case PK_FIRST_TLS: /* no TLS here, and no text of ours would be understood */
+        pk_session_event(session, PK_EV_CLIENT_LOST);
+        break;
+    case PK_FIRST_SSL_REQUEST:
+        (void)answer_no(session, &session->ssl_asked, &first, bytes.len - first.size);
+        return first.size;
+    case PK_FIRST_GSS_REQUEST:
+        (void)answer_no(session, &session->gss_asked, &first, bytes.len - first.size);
+        return first.size;
+    case PK_FIRST_CANCEL:
+        pk_cancel_read(session, first.pid, first.key);
+        pk_session_event(session, PK_EV_CANCEL_READ);
+        break;
+    case PK_FIRST_STARTUP:
+        note_startup(session, &first);
+        return 0;
+    case PK_FIRST_BAD:
+        pk_session_fatal(session, &err);
+        break;
+    }
+    return bytes.len;
+}
+
+static void on_connected(void *ctx, int fd, const pk_peer_address *to, const pk_error *err)
+{
+    pk_session *session = ctx;
+    pk_error fault = *err;
+    session->connect = NULL;
+    if (fd < 0) {
+        pk_session_fatal(session, &fault);
+    } else if (!pk_stream_open(&session->backend, &session->loop->uv, fd, &fault)) {
+        (void)close(fd);
+        pk_session_fatal(session, &fault);
+    } else {
+        session->handles++;
+        session->backend_at = *to;
+        pk_session_event(session, PK_EV_CONNECTED);
+    }
+    pk_session_settle(session);
+}
+
+void pk_session_connect(pk_session *session)
+{
+    session->connect =
+        pk_connect_start(&session->loop->uv, &session->loop->backend, NULL, on_connected, session);
+}
+
+static bool rewrite_startup(pk_session *session, pk_span packet, pk_error *err)
+{
+    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX((size_t)2 * PK_STARTUP_MAX);
+    session->removed = PK_BUF_MAX(PK_STARTUP_MAX);
+    if (!pk_startup_rewrite(packet, &out, &session->removed, err))
+        return false;
+    session->negotiate = true;
+    pk_stream_write(&session->backend, pk_buf_span(&out));
+    return true;
+}
+
+void pk_session_send_startup(pk_session *session)
+{
+    pk_startup first;
+    pk_error err;
+    pk_span held = pk_stream_held(&session->client);
+    (void)pk_startup_parse(held, &first, &err); /* it was complete and right before */
+    pk_span packet = {held.ptr, first.size};
+    if (!first.rewrite)
+        pk_stream_write(&session->backend, packet);
+    else if (!rewrite_startup(session, packet, &err)) {
+        pk_session_fatal(session, &err);
+        return;
+    }
+    pk_stream_consume(&session->client, packet.len);
+    session->backend.sensitive = true;
+    pk_session_resume(session);
+}
+
+void pk_session_welcome(pk_session *session)
+{
+    session->deadline = 0;
+    session->client.sensitive = session->backend.sensitive = false;
+    pk_buf_clear(&session->removed);
+    pk_log_debug("session %llu: %s is logged in from %s", NUMBER(session),
+                 session->user == NULL ? "(unknown)" : session->user, session->client_name);
+}
+
+void pk_session_resume(pk_session *session)
+{
+    session->resume = true;
+}
+
+/* ---- the end ---- */
+
+void pk_session_begin_closing(pk_session *session)
+{
+    session->deadline = now(session) + CLOSING_MS;
+    if (session->running != 0)
+        pk_engine_cancel(session->loop->engine, session->running);
+    bool between_messages = session->client_left == 0 || session->client_drop;
+    if (session->backend.fd >= 0 && !session->goodbye_sent && between_messages) {
+        PK_AUTO(pk_buf_clear) pk_buf goodbye = PK_BUF_MAX(16);
+        if (pk_reply_empty(&goodbye, 'X'))
+            pk_stream_write(&session->backend, pk_buf_span(&goodbye));
+        session->goodbye_sent = true;
+    }
+}
+
+void pk_session_backend_lost(pk_session *session)
+{
+    if (!session->fatal_seen && !session->client_gone) {
+        pk_error err;
+        (void)pk_fail(&err, PK_E_BACKEND_LOST, "the server closed the connection unexpectedly");
+        pk_log_info("session %llu: %s", NUMBER(session), err.message);
+        say_fatal(session, &err);
+    }
+    session->goodbye_sent = true;
+    pk_session_begin_closing(session);
+}
+
+void pk_session_login_timeout(pk_session *session)
+{
+    pk_error err;
+    if (session->connect != NULL)
+        (void)pk_fail(&err, PK_E_BACKEND_UNREACHABLE,
+                      "could not connect to the server before the login timeout");
+    else
+        (void)pk_fail(&err, PK_E_CANCELED, "canceling authentication due to timeout");
+    pk_log_info("session %llu: %s", NUMBER(session), err.message);
+    say_fatal(session, &err);
+    pk_session_begin_closing(session);
+}
+
+void pk_session_violation(pk_session *session)
+{
+    pk_error err;
+    (void)pk_fail(&err, PK_E_PROTOCOL, "protocol violation");
+    pk_log_warning("session %llu: protocol violation", NUMBER(session));
+    say_fatal(session, &err);
+    pk_session_begin_closing(session);
+}
+
+void pk_session_linger(pk_session *session)
+{
+    pk_stream_close(&session->backend);
+    pk_stream_finish(&session->client);
+    session->deadline = now(session) + LINGER_MS;
+    if (session->client_gone || session->client.ended)
+        pk_session_event(session, PK_EV_LINGERED);
+}
+
+static bool is_flushed(const pk_session *session)
+{
+    bool client = session->client_gone || pk_stream_unsent(&session->client) == 0;
+    return client && pk_stream_unsent(&session->backend) == 0;
+}
+
+static void free_session(pk_session *session)
+{
+    pk_loop *loop = session->loop;
+    *session->at = session->next;
+    if (session->next != NULL)
+        session->next->at = session->at;
+    loop->session_count--;
+    pk_replyq_clear(&session->replies);
+    pk_buf_clear(&session->removed);
+    pk_request_free(session->request);
+    pk_free(session->refusal);
+    pk_free(session->user);
+    pk_free(session->database);
+    pk_free(session);
+    loop->session_gone(loop);
+}
+
+static void close_all(pk_session *session)
+{
+    pk_cancel_forget(session);
+    if (session->connect != NULL)
+        pk_connect_abandon(session->connect);
+    session->connect = NULL;
+    if (session->forwards_cancel)
+        session->loop->cancels--;
+    session->forwards_cancel = false;
+    if (session->running != 0)
+        pk_engine_cancel(session->loop->engine, session->running);
+    session->running = 0;
+    pk_stream_close(&session->client);
+    pk_stream_close(&session->backend);
+}
+
+/* ---- draining ---- */
+
+static bool is_idle(pk_session *session)
+{
+    return session->state == PK_ST_RELAY && session->replies.tx == 'I' &&
+           pk_replyq_quiescent(&session->replies) && session->backend_left == 0 &&
+           session->client_left == 0 && pk_stream_held(&session->client).len == 0;
+}
+
+static void drain(pk_session *session, bool force)
+{
+    pk_error err;
+    if (session->state >= PK_ST_CANCEL)
+        return;
+    if (session->state <= PK_ST_CONNECT || is_idle(session) || force) {
+        (void)pk_fail(&err, PK_E_SHUTDOWN, "terminating connection due to administrator command");
+        (void)pk_error_detail(&err, "pgkeep is shutting down.");
+        pk_session_fatal(session, &err);
+    }
+}
+
+void pk_session_drain_all(pk_loop *loop, bool force)
+{
+    pk_session *next;
+    for (pk_session *session = loop->sessions; session != NULL; session = next) {
+        next = session->next;
+        drain(session, force);
+        pk_session_settle(session);
+    }
+}
+
+void pk_session_abort_all(pk_loop *loop)
+{
+    pk_session *next;
+    for (pk_session *session = loop->sessions; session != NULL; session = next) {
+        next = session->next;
+        close_all(session);
+    }
+}
+
+bool pk_session_close_newest(pk_loop *loop)
+{
+    for (pk_session *session = loop->sessions; session != NULL; session = session->next)
+        if (session->state >= PK_ST_START && session->state <= PK_ST_LOGIN) {
+            session->client_gone = true;
+            pk_session_event(session, PK_EV_CLIENT_LOST);
+            pk_session_settle(session);
+            return true;
+        }
+    return false;
+}
+
+void pk_session_tick(pk_loop *loop)
+{
+    pk_session *next;
+    for (pk_session *session = loop->sessions; session != NULL; session = next) {
+        next = session->next;
+        if (session->deadline == 0 || session->state == PK_ST_CLOSED ||
+            uv_now(&loop->uv) < session->deadline)
+            continue;
+        session->deadline = 0;
+        pk_session_event(session, PK_EV_TIMEOUT);
+        pk_session_settle(session);
+    }
+}
+
+/* ---- streams ---- */
+
+static pk_session *session_of(const pk_stream *stream)
+{
+    return stream->ctx;
+}
+
+static size_t client_input(pk_stream *stream, pk_span bytes)
+{
+    pk_session *session = session_of(stream);
+    if (session->state == PK_ST_START)
+        return read_first_packet(session, bytes);
+    if (session->state == PK_ST_LOGIN || session->state == PK_ST_RELAY)
+        return pk_relay_client(session, bytes);
+    if (session->state == PK_ST_LOCAL && bytes.ptr[0] == 'X' && session->client_left == 0)
+        pk_session_event(session, PK_EV_CLIENT_LOST);
+    /* Held while a statement of ours has the floor; thrown away when it is all over. */
+    return session->state == PK_ST_CONNECT || pk_session_is_holding(session) ? 0 : bytes.len;
+}
+
+static size_t backend_input(pk_stream *stream, pk_span bytes)
+{
+    pk_session *session = session_of(stream);
+    bool open = session->state == PK_ST_LOGIN || session->state == PK_ST_RELAY ||
+                pk_session_is_holding(session);
+    return open ? pk_relay_server(session, bytes) : bytes.len;
+}
+
+static bool client_may_read(const pk_stream *stream)
+{
+    const pk_session *session = session_of(stream);
+    size_t held = pk_stream_held(stream).len;
+    size_t most = session->client_wants > HELD_MAX ? session->client_wants : HELD_MAX;
+    switch (session->state) {
+    case PK_ST_START:
+    case PK_ST_CONNECT:
+        return held < STARTUP_HELD;
+    case PK_ST_LOGIN:
+    case PK_ST_RELAY:
+        return !session->backend.congested && !session->client_stalled && held < most;
+    case PK_ST_HOLD:
+    case PK_ST_CHECK:
+    case PK_ST_POISON:
+    case PK_ST_LOCAL:
+        return held < most;
+    case PK_ST_CANCEL:
+    case PK_ST_CLOSING:
+    case PK_ST_LINGER:
+        return true;
+    case PK_ST_NONE:
+    case PK_ST_CLOSED:
+    case PK_ST_COUNT:
+        break;
+    }
+    return false;
+}
+
+static bool backend_may_read(const pk_stream *stream)
+{
+    const pk_session *session = session_of(stream);
+    if (session->state == PK_ST_CANCEL || session->state == PK_ST_CLOSING)
+        return true;
+    return !session->client.congested && session->state != PK_ST_CLOSED;
+}
+
+static void client_ended(pk_stream *stream, int why)
+{
+    pk_session *session = session_of(stream);
+    if (session->state == PK_ST_START && pk_stream_held(stream).len > 0)
+        pk_log_info("session %llu: the client left in the middle of its first packet",
+                    NUMBER(session));
+    else
+        pk_log_debug("session %llu: the client left (%s)", NUMBER(session),
+                     why == 0 ? "end" : uv_strerror(-why));
+    session->client_gone = true;
+    pk_session_event(session, PK_EV_CLIENT_LOST);
+}
+
+static void backend_ended(pk_stream *stream, int why)
+{
+    pk_session *session = session_of(stream);
+    pk_log_debug("session %llu: the server closed (%s)", NUMBER(session),
+                 why == 0 ? "end" : uv_strerror(-why));
+    pk_session_event(session, PK_EV_BACKEND_LOST);
+}
+
+/* While our statement runs, a client that hung up has left, also if we stopped reading it. */
+static void client_hung_up(pk_stream *stream, bool hard)
+{
+    pk_session *session = session_of(stream);
+    if (!hard && session->state != PK_ST_LOCAL)
+        return; /* what it sent before is still read, then it ends */
+    session->client_gone = true;
+    pk_session_event(session, PK_EV_CLIENT_LOST);
+}
+
+static void backend_hung_up(pk_stream *stream, bool hard)
+{
+    (void)stream; /* what it sent before is still read, then it ends */
+    (void)hard;
+}
+
+static void settle(pk_stream *stream)
+{
+    pk_session_settle(session_of(stream));
+}
+
+static void on_closed(pk_stream *stream)
+{
+    pk_session *session = session_of(stream);
+    session->handles--;
+    if (session->handles == 0)
+        free_session(session);
+}
+
+static const pk_stream_owner client_owner = {client_input,   client_may_read, client_ended,
+                                             client_hung_up, settle,          on_closed};
+static const pk_stream_owner backend_owner = {backend_input,   backend_may_read, backend_ended,
+                                              backend_hung_up, settle,           on_closed};
+
+void pk_session_settle(pk_session *session)
+{
+    if (session->client.broken && !session->client_gone) {
+        session->client_gone = true;
+        pk_session_event(session, PK_EV_CLIENT_LOST);
+    }
+    pk_intercept_settle(session);
+    while (session->resume) {
+        session->resume = false;
+        pk_stream_process(&session->client);
+        pk_intercept_settle(session);
+    }
+    if (session->loop->draining)
+        drain(session, false);
+    if (session->state == PK_ST_CLOSING && is_flushed(session))
+        pk_session_event(session, PK_EV_FLUSHED);
+    if (session->state == PK_ST_CLOSED) {
+        close_all(session);
+        return;
+    }
+    pk_stream_update(&session->client);
+    pk_stream_update(&session->backend);
+}
+
+/* ---- birth ---- */
+
+static void name_peer(pk_session *session, const pk_peer_address *peer)
+{
+    char host[46] = "";
+    char port[8] = "";
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&peer->address;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&peer->address;
+    sa_family_t family = peer->address.ss_family;
+    if (family == AF_INET)
+        session->secure_peer = ntohl(in->sin_addr.s_addr) >> 24 == 127;
+    else if (family == AF_INET6)
+        session->secure_peer = IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+    else
+        session->secure_peer = family == AF_UNIX;
+    if (getnameinfo((const struct sockaddr *)&peer->address, peer->len, host, sizeof host, port,
+                    sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        (void)snprintf(session->client_name, sizeof session->client_name, "[local]");
+    else
+        (void)snprintf(session->client_name, sizeof session->client_name, "%s:%s", host, port);
+}
+
+static void enlist(pk_session *session)
+{
+    pk_loop *loop = session->loop;
+    session->number = ++loop->last_session;
+    session->next = loop->sessions;
+    if (session->next != NULL)
+        session->next->at = &session->next;
+    session->at = &loop->sessions;
+    loop->sessions = session;
+    loop->session_count++;
+}
+
+void pk_session_accept(pk_loop *loop, int fd, const pk_peer_address *peer)
+{
+    pk_error err;
+    pk_session *session = pk_new(pk_session);
+    session->loop = loop;
+    session->state = PK_ST_START;
+    session->client.fd = session->backend.fd = -1;
+    session->client.owner = &client_owner;
+    session->backend.owner = &backend_owner;
+    session->client.ctx = session->backend.ctx = session;
+    session->client.block = session->backend.block = loop->block;
+    session->client.sensitive = true;
+    session->standard_conforming = true;
+    (void)snprintf(session->encoding, sizeof session->encoding, "SQL_ASCII");
+    if (!pk_stream_open(&session->client, &loop->uv, fd, &err)) {
+        pk_log_fault(PK_LOG_ERROR, "a connection could not be taken", &err);
+        (void)close(fd);
+        pk_free(session);
+        return;
+    }
+    session->handles = 1;
+    session->deadline = now(session) + loop->login_timeout_ms;
+    pk_socket_tune(fd);
+    name_peer(session, peer);
+    enlist(session);
+    pk_log_debug("session %llu: connection from %s", NUMBER(session), session->client_name);
+    pk_session_settle(session);
+}

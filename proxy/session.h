@@ -1,0 +1,111 @@
+/*
+ * One client and its backend: what the pair owns, how it is born and dies. The struct is open to
+ * the other files of proxy/, each of which has its part: relay moves messages, intercept answers
+ * ours, cancel keeps the keys, session_state says what may follow what. Loop thread only.
+ *
+ * A session frees itself, in libuv's close callback, after both sockets are closed; until then
+ * every callback may still look at it. Nothing inside a callback closes a socket: the state becomes
+ * CLOSED, and pk_session_settle, which ends every callback, does the closing.
+ */
+#ifndef PK_PROXY_SESSION_H
+#define PK_PROXY_SESSION_H
+
+#include "proxy/loop.h"
+#include "proxy/replyq.h"
+#include "proxy/session_state.h"
+#include "proxy/stream.h"
+#include "proxy/wire.h"
+
+/* Identity, for cancelling: of the session's backend, or, in state CANCEL, what the client sent. */
+typedef struct pk_cancel_key {
+    uint32_t pid;
+    size_t len;
+    char bytes[];
+} pk_cancel_key;
+
+struct pk_session {
+    pk_session *next, **at; /* in the loop's list */
+    pk_loop *loop;
+    uint64_t number;
+    pk_state state;
+    uint64_t deadline; /* uv_now; 0: none. Then the event is TIMEOUT. */
+    pk_stream client, backend;
+    unsigned handles;    /* streams that libuv still holds */
+    pk_connect *connect; /* while connecting */
+
+    /* Messages from the client. */
+    size_t client_left;  /* bytes of the current one that are still to come */
+    size_t client_wants; /* so many must be held before it can be looked at */
+    bool client_drop;    /* the current one is ours: its rest is dropped, not forwarded */
+    bool client_pass;    /* the next one was decided to be foreign */
+    bool client_stalled; /* too many unanswered messages: it waits for some answers */
+    bool client_gone, goodbye_sent;
+    bool ssl_asked, gss_asked;
+    bool resume; /* settle: look at what is held again */
+
+    /* Messages from the server. */
+    size_t backend_left; /* bytes of the current one; 0: own messages may go to the client */
+    bool backend_drop;   /* the current one is swallowed */
+    bool fatal_seen;     /* the server said FATAL: its end is no surprise */
+
+    /* What is tracked (wire-protocol 3). */
+    pk_replyq replies;
+    char encoding[24];        /* client_encoding */
+    bool standard_conforming; /* standard_conforming_strings */
+    bool walsender;           /* replication: never intercepted */
+    bool secure_peer;         /* loopback or Unix socket */
+    char *user;               /* session_authorization; NULL: not reported */
+    char *database;
+    char client_name[64]; /* address:port */
+    pk_peer_address backend_at;
+    pk_cancel_key *key;
+    pk_session *next_key; /* in the loop's table of cancel keys */
+    bool forwards_cancel;
+    pk_buf removed;   /* options taken out of the startup packet */
+    uint32_t version; /* its protocol version */
+    bool negotiate;   /* a NegotiateProtocolVersion is ours to send or to mend */
+
+    /* A statement of ours (intercept). */
+    char nonce[40];      /* "" until one is needed */
+    pk_request *request; /* waits for its stand-in, or is done and waits to be told */
+    uint64_t running;    /* number of the one in the engine; 0: none */
+    pk_error *refusal;   /* told when the server's own error arrives */
+    bool refusing_query; /* of a Query: ReadyForQuery follows */
+    bool check_failed, check_proved;
+};
+
+/* Takes the descriptor, whatever happens. `peer` is the client's address. */
+void pk_session_accept(pk_loop *loop, int fd, const pk_peer_address *peer);
+/* Ends every callback: does what became possible, watches what is wanted, closes what is over. */
+void pk_session_settle(pk_session *session);
+pk_session *pk_session_find(pk_loop *loop, uint64_t number);
+/* Deadlines that are over. Once a second. */
+void pk_session_tick(pk_loop *loop);
+/* Every session that can leave now does, with 57P01; `force`: all of them. */
+void pk_session_drain_all(pk_loop *loop, bool force);
+/* Closes them all, without a word. */
+void pk_session_abort_all(pk_loop *loop);
+/* Of those that have not logged in: for when descriptors run out. False: there is none. */
+bool pk_session_close_newest(pk_loop *loop);
+
+/* To the client: only at a message boundary (backend_left == 0). */
+void pk_session_say(pk_session *session, const pk_buf *messages);
+/* To the server, entered in the books. */
+void pk_session_send(pk_session *session, const pk_buf *message);
+/* FATAL to the client if its stream is at a boundary, and the end. */
+void pk_session_fatal(pk_session *session, const pk_error *err);
+/* Are the client's further messages held back? */
+bool pk_session_is_holding(const pk_session *session);
+
+/* Actions of the state table, apart from those of intercept.h and cancel.h. */
+void pk_session_connect(pk_session *session);
+void pk_session_send_startup(pk_session *session);
+void pk_session_welcome(pk_session *session);
+void pk_session_resume(pk_session *session);
+void pk_session_begin_closing(pk_session *session);
+void pk_session_backend_lost(pk_session *session);
+void pk_session_login_timeout(pk_session *session);
+void pk_session_linger(pk_session *session);
+void pk_session_violation(pk_session *session);
+
+#endif

@@ -1,0 +1,350 @@
+/* Settings: where they come from, which wins, what is refused and in which words. */
+#include "proxy/config.h"
+#include "table.h"
+
+#include <unistd.h>
+
+#define ARGS_MAX 8
+
+static pk_config *load(const char *const *args, pk_error *err)
+{
+    int count = 0;
+    while (args[count] != NULL)
+        count++;
+    return pk_config_load(count, (char *const *)(uintptr_t)args, err);
+}
+
+static const struct good_row {
+    const char *name;
+    const char *args[ARGS_MAX];
+    pk_option option;
+    const char *value;
+} good_rows[] = {
+    {"no argument at all: listen", {NULL}, PK_OPT_PROXY_LISTEN, "127.0.0.1:6543"},
+    {"no argument at all: backend", {NULL}, PK_OPT_PROXY_BACKEND, "127.0.0.1:5432"},
+    {"no argument at all: admin database", {NULL}, PK_OPT_ADMIN_DATABASE, "postgres"},
+    {"a flag", {"--listen", "[::1]:0"}, PK_OPT_PROXY_LISTEN, "[::1]:0"},
+    {"a flag with =",
+     {"--backend=/run/postgresql:5433"},
+     PK_OPT_PROXY_BACKEND,
+     "/run/postgresql:5433"},
+    {"a port left out", {"--backend", "db.example"}, PK_OPT_PROXY_BACKEND, "db.example"},
+    {"--set", {"--set", "log.level=debug"}, PK_OPT_LOG_LEVEL, "debug"},
+    {"--set with = in the value",
+     {"--set", "service.conninfo=user=x"},
+     PK_OPT_SERVICE_CONNINFO,
+     "user=x"},
+    {"the last one wins",
+     {"--set", "proxy.login_timeout=1", "--set", "proxy.login_timeout=2"},
+     PK_OPT_PROXY_LOGIN_TIMEOUT,
+     "2"},
+    {"a name without section", {"--set", "admin_database=ops"}, PK_OPT_ADMIN_DATABASE, "ops"},
+};
+
+static void setting_is_taken(void **state)
+{
+    const struct good_row *row = *state;
+    pk_error err = {0};
+    PK_AUTO_PTR(pk_config_free) pk_config *config = load(row->args, &err);
+    assert_string_equal(err.message, "");
+    assert_non_null(config);
+    assert_string_equal(pk_config_text(config, row->option), row->value);
+    assert_int_equal(pk_config_is_set(config, row->option), row->args[0] != NULL);
+}
+
+static const struct bad_row {
+    const char *name;
+    const char *args[ARGS_MAX];
+    const char *message, *hint;
+} bad_rows[] = {
+    {"an unknown setting names the nearest",
+     {"--set", "proxy.lisen=:1"},
+     "unknown setting \"proxy.lisen\"",
+     "The nearest known one is \"proxy.listen\"."},
+    {"a section forgotten",
+     {"--set", "allowed_roots=/k"},
+     "unknown setting \"allowed_roots\"",
+     "The nearest known one is \"keys.allowed_roots\"."},
+    {"an unknown flag", {"--lisen", "x"}, "unknown option \"--lisen\"", ""},
+    {"a flag that only begins like one", {"--listener", "x"}, "unknown option \"--listener\"", ""},
+    {"a word that is no flag", {"start"}, "unknown option \"start\"", ""},
+    {"a flag without value", {"--listen"}, "option \"--listen\" needs a value", ""},
+    {"--set without =",
+     {"--set", "log.level"},
+     "\"log.level\" is not of the form section.key=value",
+     ""},
+    {"a port that is none",
+     {"--listen", "localhost:http"},
+     "invalid value of setting \"proxy.listen\"",
+     ""},
+    {"a port out of range",
+     {"--listen", "localhost:65536"},
+     "invalid value of setting \"proxy.listen\"",
+     ""},
+    {"IPv6 without brackets",
+     {"--listen", "::1:5432"},
+     "invalid value of setting \"proxy.listen\"",
+     "Write an IPv6 address in brackets: [::1]:5432."},
+    {"no host", {"--backend", ":5432"}, "invalid value of setting \"proxy.backend\"", ""},
+    {"a number that is none",
+     {"--set", "proxy.login_timeout=1s"},
+     "invalid value \"1s\" of setting \"proxy.login_timeout\": must be a number of seconds, 0 to "
+     "86400",
+     ""},
+    {"a negative number",
+     {"--set", "proxy.drain_timeout=-1"},
+     "invalid value \"-1\" of setting \"proxy.drain_timeout\": must be a number of seconds, 0 to "
+     "86400",
+     ""},
+    {"neither on nor off",
+     {"--set", "security.require_tls_for_secrets=maybe"},
+     "invalid value \"maybe\" of setting \"security.require_tls_for_secrets\": must be on or off",
+     ""},
+    {"keystore.create",
+     {"--set", "keystore.create=yes"},
+     "invalid value \"yes\" of setting \"keystore.create\": must be auto or never",
+     ""},
+    {"keystore.expect",
+     {"--set", "keystore.expect=123"},
+     "invalid value \"123\" of setting \"keystore.expect\": must be a uuid",
+     ""},
+    {"log.level",
+     {"--set", "log.level=loud"},
+     "invalid value \"loud\" of setting \"log.level\": must be debug, info, warning or error",
+     ""},
+    {"a relative directory",
+     {"--set", "keys.allowed_roots=/a,b"},
+     "invalid value \"/a,b\" of setting \"keys.allowed_roots\": must be absolute directories, "
+     "separated by commas",
+     ""},
+    {"an empty directory",
+     {"--state", ""},
+     "invalid value \"\" of setting \"state.dir\": must name a directory",
+     ""},
+    {"a file that is not there",
+     {"--config", "/nonexistent/pgkeep.conf"},
+     "could not open configuration file \"/nonexistent/pgkeep.conf\": no such file or directory",
+     ""},
+};
+
+static void setting_is_refused(void **state)
+{
+    const struct bad_row *row = *state;
+    pk_error err = {0};
+    PK_AUTO_PTR(pk_config_free) pk_config *config = load(row->args, &err);
+    assert_null(config);
+    assert_string_equal(err.message, row->message);
+    assert_string_equal(err.hint, row->hint);
+}
+
+static const struct file_row {
+    const char *name, *text;
+    const char *detail; /* NULL: it is right */
+    int line;
+} file_rows[] = {
+    {"an empty file", "", NULL, 0},
+    {"comments and sections", "admin_database = ops\n# c\n[log]\nlevel = debug ; c\n", NULL, 0},
+    {"an unknown key", "[proxy]\nlisten = 127.0.0.1:1\nbakend = x:1\n",
+     "Unknown setting \"proxy.bakend\".", 3},
+    {"an unknown section", "[proxi]\nlisten = 127.0.0.1:1\n", "Unknown setting \"proxi.listen\".",
+     2},
+    {"a bad value", "[log]\n\nlevel = loud\n",
+     "Invalid value \"loud\" of setting \"log.level\": must be "
+     "debug, info, warning or error.",
+     3},
+    {"a setting given twice", "[log]\nlevel = info\nlevel = debug\n",
+     "Setting \"log.level\" is given twice.", 3},
+    {"a continuation line", "[log]\nlevel = info\n  debug\n",
+     "Setting \"log.level\" is given twice.", 3},
+    {"neither a section nor a setting", "[log]\nnonsense\n", "", 2},
+    {"a section that is not closed", "[log\n", "", 1},
+};
+
+/* The file's path in `path`. */
+static void write_file(char *path, size_t size, const char *text, size_t len)
+{
+    (void)snprintf(path, size, "/tmp/pgkeep-test-config-XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, len), len);
+    assert_int_equal(close(fd), 0);
+}
+
+static void file_is_read(void **state)
+{
+    const struct file_row *row = *state;
+    char path[64];
+    char message[200];
+    pk_error err = {0};
+    write_file(path, sizeof path, row->text, strlen(row->text));
+    const char *const args[] = {"--config", path, NULL};
+    PK_AUTO_PTR(pk_config_free) pk_config *config = load(args, &err);
+    (void)unlink(path);
+    if (row->detail == NULL) {
+        assert_non_null(config);
+        return;
+    }
+    assert_null(config);
+    (void)snprintf(message, sizeof message,
+                   row->detail[0] != 0 ? "configuration file \"%s\", line %d, is wrong"
+                                       : "configuration file \"%s\", line %d, is neither a section "
+                                         "nor a setting",
+                   path, row->line);
+    assert_string_equal(err.message, message);
+    assert_string_equal(err.detail, row->detail);
+}
+
+static void a_long_line_is_refused_not_cut(void **state)
+{
+    char path[64];
+    char text[512] = "[service]\nconninfo = ";
+    pk_error err = {0};
+    (void)state;
+    memset(text + strlen(text), 'x', 300);
+    write_file(path, sizeof path, text, strlen(text));
+    const char *const args[] = {"--config", path, NULL};
+    PK_AUTO_PTR(pk_config_free) pk_config *config = load(args, &err);
+    (void)unlink(path);
+    assert_null(config);
+    assert_string_equal(err.detail, "The line is longer than 198 bytes.");
+}
+
+static void the_command_line_overrides_the_file(void **state)
+{
+    static const char text[] = "[proxy]\nlisten = 127.0.0.1:1\nbackend = 127.0.0.1:2\n";
+    char path[64];
+    pk_error err = {0};
+    (void)state;
+    write_file(path, sizeof path, text, strlen(text));
+    const char *const args[] = {"--listen", "127.0.0.1:3", "--config", path, NULL};
+    PK_AUTO_PTR(pk_config_free) pk_config *config = load(args, &err);
+    (void)unlink(path);
+    assert_non_null(config);
+    assert_string_equal(pk_config_text(config, PK_OPT_PROXY_LISTEN), "127.0.0.1:3");
+    assert_string_equal(pk_config_text(config, PK_OPT_PROXY_BACKEND), "127.0.0.1:2");
+}
+
+static void lists_are_split(void **state)
+{
+    const char *const args[] = {"--set", "keys.allowed_roots= /a , /b/c,/d ", NULL};
+    pk_error err;
+    size_t count = 0;
+    (void)state;
+    PK_AUTO_PTR(pk_config_free) pk_config *config = load(args, &err);
+    assert_non_null(config);
+    const char *const *list = pk_config_list(config, PK_OPT_KEYS_ALLOWED_ROOTS, &count);
+    assert_int_equal(count, 3);
+    assert_string_equal(list[0], "/a");
+    assert_string_equal(list[1], "/b/c");
+    assert_string_equal(list[2], "/d");
+    assert_null(list[3]);
+    list = pk_config_list(config, PK_OPT_BACKUP_ALLOWED_ROOTS, &count);
+    assert_int_equal(count, 0);
+    assert_non_null(list);
+}
+
+static const struct state_row {
+    const char *name, *systemd, *xdg, *home, *as_user, *as_root;
+} state_rows[] = {
+    {"systemd", "/var/lib/x", "/xdg", "/home/u", "/var/lib/x", "/var/lib/x"},
+    {"systemd gives two", "/var/lib/x:/y", NULL, "/home/u", "/var/lib/x", "/var/lib/x"},
+    {"XDG", NULL, "/xdg", "/home/u", "/xdg/pgkeep", "/var/lib/pgkeep"},
+    {"home", NULL, NULL, "/home/u", "/home/u/.local/state/pgkeep", "/var/lib/pgkeep"},
+};
+
+static void put_env(const char *name, const char *value)
+{
+    if (value == NULL)
+        (void)unsetenv(name);
+    else
+        (void)setenv(name, value, 1);
+}
+
+static void state_directory_has_a_default(void **state)
+{
+    const struct state_row *row = *state;
+    const char *const args[] = {NULL};
+    pk_error err;
+    put_env("STATE_DIRECTORY", row->systemd);
+    put_env("XDG_STATE_HOME", row->xdg);
+    put_env("HOME", row->home);
+    PK_AUTO_PTR(pk_config_free) pk_config *config = load(args, &err);
+    assert_non_null(config);
+    assert_string_equal(pk_config_text(config, PK_OPT_STATE_DIR),
+                        geteuid() == 0 ? row->as_root : row->as_user);
+    put_env("STATE_DIRECTORY", NULL);
+}
+
+static const struct service_row {
+    const char *name;
+    const char *args[ARGS_MAX];
+    const char *conninfo;
+} service_rows[] = {
+    {"nothing said: the backend's host and port",
+     {NULL},
+     "dbname='postgres' application_name=pgkeep connect_timeout=5 host='127.0.0.1' port='5432' "},
+    {"a socket directory and an odd database",
+     {"--backend", "/run/pg:5433", "--set", "admin_database=it's \\ odd"},
+     "dbname='it\\'s \\\\ odd' application_name=pgkeep connect_timeout=5 host='/run/pg' "
+     "port='5433' "},
+    {"a conninfo comes last, so it wins",
+     {"--service", "dbname=x user=y"},
+     "dbname='postgres' application_name=pgkeep connect_timeout=5 host='127.0.0.1' port='5432' "
+     "dbname=x user=y"},
+    {"a connection string that names a server keeps to it",
+     {"--service", "host=/run/pg user=y"},
+     "dbname='postgres' application_name=pgkeep connect_timeout=5 host=/run/pg user=y"},
+    {"a URI",
+     {"--service", "postgresql://u@h:1"},
+     "postgresql://u@h:1?application_name=pgkeep&connect_timeout=5&dbname=postgres"},
+    {"a URI with a database and parameters",
+     {"--service", "postgres://h/d?sslmode=require"},
+     "postgres://h/d?application_name=pgkeep&connect_timeout=5&sslmode=require"},
+    {"a URI with an empty path",
+     {"--service", "postgres://h/"},
+     "postgres://h/?application_name=pgkeep&connect_timeout=5&dbname=postgres"},
+};
+
+static void service_connection_is_complete(void **state)
+{
+    const struct service_row *row = *state;
+    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_SECRET(8192);
+    pk_error err;
+    PK_AUTO_PTR(pk_config_free) pk_config *config = load(row->args, &err);
+    assert_non_null(config);
+    assert_true(pk_config_service(config, &out, &err));
+    assert_true(pk_buf_append(&out, "", 1, &err));
+    assert_string_equal(pk_buf_span(&out).ptr, row->conninfo);
+}
+
+static void typed_values(void **state)
+{
+    const char *const args[] = {"--set", "security.require_tls_for_secrets=No", "--set",
+                                "proxy.drain_timeout=7", NULL};
+    PK_AUTO(pk_buf_clear) pk_buf help = PK_BUF_MAX(64u << 10);
+    pk_error err;
+    (void)state;
+    PK_AUTO_PTR(pk_config_free) pk_config *config = load(args, &err);
+    assert_non_null(config);
+    assert_false(pk_config_bool(config, PK_OPT_REQUIRE_TLS_FOR_SECRETS));
+    assert_int_equal(pk_config_seconds(config, PK_OPT_PROXY_DRAIN_TIMEOUT), 7);
+    assert_int_equal(pk_config_seconds(config, PK_OPT_PROXY_LOGIN_TIMEOUT), 60);
+    assert_true(pk_config_help(&help, &err));
+    assert_non_null(
+        memmem(pk_buf_span(&help).ptr, pk_buf_span(&help).len, "proxy.drain_timeout", 19));
+}
+
+int main(void)
+{
+    static pk_suite suite;
+    PK_SUITE_ROWS(&suite, good_rows, setting_is_taken);
+    PK_SUITE_ROWS(&suite, bad_rows, setting_is_refused);
+    PK_SUITE_ROWS(&suite, file_rows, file_is_read);
+    PK_SUITE_TEST(&suite, a_long_line_is_refused_not_cut);
+    PK_SUITE_TEST(&suite, the_command_line_overrides_the_file);
+    PK_SUITE_TEST(&suite, lists_are_split);
+    PK_SUITE_ROWS(&suite, state_rows, state_directory_has_a_default);
+    PK_SUITE_ROWS(&suite, service_rows, service_connection_is_complete);
+    PK_SUITE_TEST(&suite, typed_values);
+    return pk_suite_run(&suite, "config");
+}

@@ -1,0 +1,534 @@
+#!/usr/bin/env python3
+"""Replays wire scripts against the real proxy binary, playing both the client and the PostgreSQL behind.
+
+    run.py BINARY SCENARIO.wire [--verbose]
+
+A scenario is a list of lines, done in order; '#' begins a comment. C is the client, B the backend;
+a second client is D, a second backend connection is E.
+
+    C> MESSAGE        the client sends        B> MESSAGE    the backend sends
+    C< MESSAGE        it must receive this    B< MESSAGE    likewise
+    C= eof            it must see the end     B= eof
+    C= silence        nothing may come for a moment
+    C. close|reset    it closes               B. close
+    C> hex 00 00      raw bytes; "C> join": the messages up to "C> send" go out in one piece
+    C open            a new connection (made by the first line that needs it otherwise)
+    login [user=.. encoding=.. scs=.. reported=..]   the usual start of a session, C and B
+    check TAG [tx]    B receives the stand-in for TAG and answers it; tx is the status (I)
+    log TEXT          this must appear in the proxy's log
+    args ARG..        arguments of the proxy; in the first lines
+    split             run it again for every offset at which the bytes sent by C or B can be cut
+    sleep SECONDS, term, exit CODE, no-backend
+
+Messages: a type letter and its fields. Q "sql"; P name "sql"; B portal name; D S name; E portal; C S name;
+S; H; X; d "data"; c; f "why"; F; p "password". From the server: R n; K pid key; S name value; Z status;
+T cols..; D values..; C "tag"; E severity code "message"; N ..; 1 2 3 n t I s; G H W; A pid channel payload.
+In what must be received a field may be a regular expression ~"..", whose (?P<name>..) can be used as $name
+later, and * stands for all further fields. 3* before a message repeats it.
+"""
+import os, re, select, shlex, signal, socket, struct, subprocess, sys, tempfile, time
+
+PATIENCE = 10.0
+SILENCE = 0.15
+
+
+class Failed(Exception):
+    pass
+
+
+def cstr(text):
+    return text.encode('utf-8', 'surrogateescape') + b'\0'
+
+
+def msg(kind, body=b''):
+    return kind.encode() + struct.pack('>I', len(body) + 4) + body
+
+
+def startup(fields):
+    version = 196608
+    body = b''
+    for field in fields:
+        name, _, value = field.partition('=')
+        if name == 'version':
+            version = int(value, 0)
+        else:
+            body += cstr(name) + cstr(value)
+    body = struct.pack('>I', version) + body + b'\0'
+    return struct.pack('>I', len(body) + 4) + body
+
+
+def values(fields):
+    out = struct.pack('>H', len(fields))
+    for field in fields:
+        if field == 'NULL':
+            out += struct.pack('>i', -1)
+        else:
+            data = field.encode('utf-8', 'surrogateescape')
+            out += struct.pack('>I', len(data)) + data
+    return out
+
+
+def columns(fields):
+    out = struct.pack('>H', len(fields))
+    for field in fields:
+        out += cstr(field) + struct.pack('>IHIHIH', 0, 0, 25, 0xffff, 0xffffffff, 0)
+    return out
+
+
+def report(kind, fields):
+    body = b'S' + cstr(fields[0]) + b'V' + cstr(fields[0]) + b'C' + cstr(fields[1])
+    return msg(kind, body + b'M' + cstr(fields[2] if len(fields) > 2 else 'text') + b'\0')
+
+
+CODES = {'ssl': 80877103, 'gss': 80877104}
+
+
+def from_client(kind, f):
+    if kind == 'startup':
+        return startup(f)
+    if kind in CODES:
+        return struct.pack('>II', 8, CODES[kind])
+    if kind == 'cancel':
+        return struct.pack('>III', 12 + len(f[1]), 80877102, int(f[0])) + f[1].encode()
+    if kind == 'hex':
+        return bytes.fromhex(''.join(f))
+    if kind == 'pad':  # N bytes of 'x'
+        return b'x' * int(f[0])
+    if kind == 'Q':
+        return msg('Q', cstr(f[0]))
+    if kind == 'Qpad':  # a query: text, then spaces up to N bytes, then more text
+        text = f[0] + ' ' * (int(f[1]) - len(f[0]) - len(f[2])) + f[2]
+        return msg('Q', cstr(text))
+    if kind == 'P':
+        return msg('P', cstr(f[0]) + cstr(f[1]) + struct.pack('>H', 0))
+    if kind == 'B':
+        return msg('B', cstr(f[0]) + cstr(f[1]) + struct.pack('>HHH', 0, 0, 0))
+    if kind in 'DC' and len(f) == 2:
+        return msg(kind, f[0].encode() + cstr(f[1]))
+    if kind == 'E':
+        return msg('E', cstr(f[0]) + struct.pack('>I', 0))
+    if kind == 'd':
+        return msg('d', f[0].encode())
+    if kind in 'fp':
+        return msg(kind, cstr(f[0]))
+    if kind == 'F':
+        return msg('F', struct.pack('>IHHH', 1, 0, 0, 0))
+    return msg(kind)
+
+
+def from_server(kind, f):
+    if kind == 'hex':
+        return bytes.fromhex(''.join(f))
+    if kind == 'R':
+        return msg('R', struct.pack('>I', int(f[0])) + b''.join(cstr(x) for x in f[1:]))
+    if kind == 'K':
+        return msg('K', struct.pack('>I', int(f[0])) + f[1].encode())
+    if kind == 'S':
+        return msg('S', cstr(f[0]) + cstr(f[1]))
+    if kind == 'Z':
+        return msg('Z', f[0].encode())
+    if kind == 'T':
+        return msg('T', columns(f))
+    if kind == 'D':
+        return msg('D', values(f))
+    if kind == 'C':
+        return msg('C', cstr(f[0]))
+    if kind in 'EN':
+        return report(kind, f)
+    if kind in 'GHW' and not f:
+        return msg(kind, b'\0\0\0')
+    if kind == 'd':
+        return msg('d', f[0].encode())
+    if kind == 'A':
+        return msg('A', struct.pack('>I', int(f[0])) + cstr(f[1]) + cstr(f[2]))
+    if kind == 't':
+        return msg('t', struct.pack('>H', 0))
+    if kind == 'v':
+        names = f[1:]
+        return msg('v', struct.pack('>II', int(f[0], 0), len(names)) + b''.join(map(cstr, names)))
+    return msg(kind)
+
+
+def text_of(data):
+    return data.decode('utf-8', 'surrogateescape')
+
+
+def read_values(body):
+    out, at = [], 2
+    for _ in range(struct.unpack('>H', body[:2])[0]):
+        n, = struct.unpack('>i', body[at:at + 4])
+        at += 4
+        out.append('NULL' if n < 0 else text_of(body[at:at + n]))
+        at += max(n, 0)
+    return out
+
+
+def read_columns(body):
+    out, at = [], 2
+    for _ in range(struct.unpack('>H', body[:2])[0]):
+        end = body.index(0, at)
+        out.append(text_of(body[at:end]))
+        at = end + 19
+    return out
+
+
+def read_report(body):
+    fields = {}
+    for part in body[:-1].split(b'\0'):
+        if part:
+            fields[chr(part[0])] = text_of(part[1:])
+    return [fields['V'], fields['C'], fields['M']] + [k + '=' + fields[k] for k in 'DHP' if k in fields]
+
+
+def strings(body):
+    return [text_of(x) for x in body.split(b'\0')[:-1]]
+
+
+def split_server(kind, body):
+    if kind == 'R':
+        return [str(struct.unpack('>I', body[:4])[0])] + strings(body[4:])
+    if kind == 'K':
+        return [str(struct.unpack('>I', body[:4])[0]), text_of(body[4:])]
+    if kind == 'D':
+        return read_values(body)
+    if kind == 'T':
+        return read_columns(body)
+    if kind in 'EN':
+        return read_report(body)
+    if kind == 'A':
+        return [str(struct.unpack('>I', body[:4])[0])] + strings(body[4:])
+    if kind == 'v':
+        return [hex(struct.unpack('>I', body[:4])[0])] + strings(body[8:])
+    if kind in 'SC':
+        return strings(body)
+    if kind in 'Zd':
+        return [text_of(body)]
+    return []
+
+
+def split_client(kind, body):
+    if kind in 'PQEfp':
+        parts = body.split(b'\0')
+        return [text_of(x) for x in parts[:2 if kind == 'P' else 1]]
+    if kind == 'B':
+        return [text_of(x) for x in body.split(b'\0')[:2]]
+    if kind in 'DC' and body:
+        return [chr(body[0]), text_of(body[1:-1])]
+    if kind == 'd':
+        return [text_of(body)]
+    return []
+
+
+class Peer:
+    """One end of a connection: sends pieces, cuts what comes into messages."""
+
+    def __init__(self, name, sock, cutter):
+        self.name, self.sock, self.cutter = name, sock, cutter
+        self.data, self.joining, self.first = b'', None, True
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, data):
+        if self.joining is not None:
+            self.joining += data
+            return
+        first, second = self.cutter.cut(self.name, data)
+        try:
+            self.sock.sendall(first)
+            if second:
+                time.sleep(0.003)
+                self.sock.sendall(second)
+        except OSError as error:
+            raise Failed(f'{self.name}: could not send: {error}')
+
+    def more(self, patience):
+        if not select.select([self.sock], [], [], patience)[0]:
+            return None
+        try:
+            data = self.sock.recv(1 << 20)
+        except OSError:
+            data = b''
+        self.data += data
+        return data
+
+    def need(self, count):
+        while len(self.data) < count:
+            got = self.more(PATIENCE)
+            if got is None:
+                raise Failed(f'{self.name}: nothing came (have {self.data[:60]!r})')
+            if got == b'':
+                raise Failed(f'{self.name}: the end came (have {self.data[:60]!r})')
+
+    def take(self, count):
+        self.need(count)
+        data, self.data = self.data[:count], self.data[count:]
+        return data
+
+    def message(self):
+        head = self.take(5)
+        body = self.take(struct.unpack('>I', head[1:])[0] - 4)
+        return chr(head[0]), body
+
+    def expect_eof(self):
+        if self.data:
+            raise Failed(f'{self.name}: more came before the end: {self.data[:60]!r}')
+        got = self.more(PATIENCE)
+        if got:
+            raise Failed(f'{self.name}: more came instead of the end: {got[:60]!r}')
+        if got is None:
+            raise Failed(f'{self.name}: the end did not come')
+
+    def expect_silence(self):
+        if self.data or self.more(SILENCE) is not None:
+            raise Failed(f'{self.name}: there should be nothing, there is {self.data[:80]!r}')
+
+
+class Cutter:
+    """Decides where one side's bytes are cut in two."""
+
+    def __init__(self, side=None, offset=0):
+        self.side, self.offset, self.sent = side, offset, {}
+
+    def cut(self, name, data):
+        start = self.sent.get(name, 0)
+        self.sent[name] = start + len(data)
+        at = self.offset - start
+        if name == self.side and 0 < at < len(data):
+            return data[:at], data[at:]
+        return data, b''
+
+
+class Proxy:
+    def __init__(self, binary, args, with_backend):
+        self.dir = tempfile.TemporaryDirectory(prefix='pgkeep-wire-')
+        self.log_path = os.path.join(self.dir.name, 'log')
+        self.listener = socket.socket()
+        self.listener.bind(('127.0.0.1', 0))
+        if with_backend:
+            self.listener.listen(64)
+        backend = self.listener.getsockname()[1]
+        if not with_backend:
+            self.listener.close()  # nobody is there
+        self.process = subprocess.Popen(
+            [binary, 'serve', '--listen', '127.0.0.1:0', '--backend', f'127.0.0.1:{backend}',
+             '--state', self.dir.name, '--set', 'log.level=debug'] + args,
+            stderr=open(self.log_path, 'w'))
+        self.port = int(self.wait_log(r'listening on 127\.0\.0\.1:(\d+)').group(1))
+
+    def log(self):
+        with open(self.log_path, errors='replace') as file:
+            return file.read()
+
+    def wait_log(self, pattern):
+        end = time.time() + PATIENCE
+        while time.time() < end:
+            found = re.search(pattern, self.log())
+            if found:
+                return found
+            if self.process.poll() is not None and not re.search(pattern, self.log()):
+                raise Failed('the proxy ended: ' + self.log()[-500:])
+            time.sleep(0.01)
+        raise Failed(f'not in the log: {pattern}')
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(PATIENCE)
+        log = self.log()
+        self.listener.close()
+        self.dir.cleanup()
+        if code != 0 or 'Sanitizer' in log or 'runtime error' in log:
+            raise Failed(f'the proxy ended with {code}:\n' + log[-3000:])
+
+
+class Run:
+    """One pass through a scenario."""
+
+    def __init__(self, proxy, cutter, verbose):
+        self.proxy, self.cutter, self.verbose = proxy, cutter, verbose
+        self.peers, self.found = {}, {}
+
+    def peer(self, name):
+        if name not in self.peers:
+            if name in 'CD':
+                sock = socket.create_connection(('127.0.0.1', self.proxy.port))
+            else:
+                self.proxy.listener.settimeout(PATIENCE)
+                try:
+                    sock = self.proxy.listener.accept()[0]
+                except TimeoutError:
+                    raise Failed(f'{name}: no connection to the backend came')
+            self.peers[name] = Peer(name, sock, self.cutter)
+        return self.peers[name]
+
+    def expand(self, words):
+        return [re.sub(r'\$(\w+)', lambda m: self.found.get(m.group(1), m.group(0)), w) for w in words]
+
+    def match(self, wanted, got, line):
+        for i, want in enumerate(wanted):
+            if want == '*':
+                return
+            have = got[i] if i < len(got) else None
+            if want.startswith('~') and have is not None:
+                found = re.fullmatch(want[1:], have, re.S)
+                if not found:
+                    raise Failed(f'{line}: field {i}: {have!r} does not match {want[1:]!r}')
+                self.found.update({k: v for k, v in found.groupdict().items() if v is not None})
+            elif want != have:
+                raise Failed(f'{line}: field {i}: {have!r}, wanted {want!r}')
+        if len(got) > len(wanted):
+            raise Failed(f'{line}: more fields came: {got[len(wanted):]!r}')
+
+    def send(self, peer, kind, words, count):
+        make = from_client if peer.name in 'CD' else from_server
+        if kind == 'join':
+            peer.joining = b''
+        elif kind == 'send':
+            data, peer.joining = peer.joining, None
+            peer.send(data)
+        else:
+            peer.send(make(kind, self.expand(words)) * count)
+
+    def receive(self, peer, kind, words, line):
+        if kind in ('startup', 'cancel', 'hex', 'pad', 'byte'):
+            raw = words[0].encode() if kind == 'byte' else from_client(kind, self.expand(words))
+            got = peer.take(len(raw))
+            if got != raw:
+                raise Failed(f'{line}: got {got!r}')
+            return
+        got, body = peer.message()
+        split = split_server if peer.name in 'CD' else split_client
+        fields = split(got, body)
+        if self.verbose:
+            print('   ', peer.name, 'got', got, fields)
+        if got != kind:
+            raise Failed(f'{line}: got {got} {fields}')
+        self.match(self.expand(words), fields, line)
+
+    def login(self, words):
+        options = dict(w.split('=', 1) for w in words)
+        user = options.get('user', 'ann')
+        reported = options.get('reported', user)
+        self.do(f'C> startup user={user} database=shop')
+        self.do(f'B< startup user={user} database=shop')
+        lines = ['R 0', f'S client_encoding {options.get("encoding", "UTF8")}',
+                 f'S standard_conforming_strings {options.get("scs", "on")}']
+        if reported:
+            lines.append(f'S session_authorization {reported}')
+        for line in lines + ['K 4711 abcd', 'Z I']:
+            self.do('B> ' + line)
+            self.do('C< ' + line)
+
+    def check(self, words):
+        tag, status = words[0], words[1] if len(words) > 1 else 'I'
+        self.do(f'B< Q ~"SELECT \'(?P<nonce>pgkeep_[0-9a-f]{{32}})\' /\\* pgkeep: {tag} [0-9]+ \\*/"')
+        for line in ('T ?column?', 'D "$nonce"', 'C "SELECT 1"', f'Z {status}'):
+            self.do('B> ' + line)
+
+    def close(self, name, how):
+        peer = self.peer(name)
+        if how == 'reset':
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        peer.sock.close()
+        del self.peers[name]
+
+    def message_line(self, line):
+        found = re.match(r'([BCDE])([<>=.]) *(.*)', line)
+        if not found:
+            raise Failed(f'cannot read: {line}')
+        name, what, rest = found.groups()
+        words = shlex.split(rest)
+        count = 1
+        if words and re.fullmatch(r'\d+\*', words[0]):
+            count = int(words.pop(0)[:-1])
+        if what == '.':
+            self.close(name, words[0])
+        elif what == '=':
+            {'eof': Peer.expect_eof, 'silence': Peer.expect_silence}[words[0]](self.peer(name))
+        elif what == '>':
+            self.send(self.peer(name), words[0], words[1:], count)
+        else:
+            for _ in range(count):
+                self.receive(self.peer(name), words[0], words[1:], line)
+
+    def do(self, line):
+        if self.verbose:
+            print('  ', line)
+        word, _, rest = line.partition(' ')
+        if word == 'login':
+            self.login(shlex.split(rest))
+        elif word == 'check':
+            self.check(shlex.split(rest))
+        elif word == 'log':
+            self.proxy.wait_log(re.escape(rest))
+        elif word == 'not-logged':
+            if rest in self.proxy.log():
+                raise Failed(f'in the log: {rest}')
+        elif word == 'sleep':
+            time.sleep(float(rest))
+        elif word == 'term':
+            self.proxy.process.send_signal(signal.SIGTERM)
+        elif word == 'exit':
+            code = self.proxy.process.wait(PATIENCE)
+            if code != int(rest):
+                raise Failed(f'the proxy ended with {code}')
+        elif rest == 'open':
+            self.peer(word)
+        else:
+            self.message_line(line)
+
+    def end(self):
+        for peer in self.peers.values():
+            peer.sock.close()
+
+
+def read(path):
+    args, split, backend, lines = [], False, True, []
+    with open(path, encoding='utf-8') as file:
+        for number, line in enumerate(file, 1):
+            line = line.strip()
+            if not line or line.startswith('#'):
+                continue
+            if line.startswith('args '):
+                args += shlex.split(line[5:])
+            elif line == 'split':
+                split = True
+            elif line == 'no-backend':
+                backend = False
+            else:
+                lines.append((number, line))
+    return args, split, backend, lines
+
+
+def once(proxy, lines, cutter, verbose):
+    run = Run(proxy, cutter, verbose)
+    try:
+        for number, line in lines:
+            try:
+                run.do(line)
+            except Failed as failed:
+                where = f', cut {cutter.side} at {cutter.offset}' if cutter.side else ''
+                raise Failed(f'line {number}{where}: {line}\n  {failed}\n' + proxy.log()[-1500:])
+    finally:
+        run.end()
+    return cutter.sent
+
+
+def main():
+    verbose = '--verbose' in sys.argv
+    binary, path = [a for a in sys.argv[1:] if not a.startswith('--')]
+    args, split, backend, lines = read(path)
+    proxy = Proxy(binary, args, backend)
+    try:
+        sent = once(proxy, lines, Cutter(), verbose)
+        if split:
+            for side in ('C', 'B'):
+                for offset in range(1, sent.get(side, 0)):
+                    once(proxy, lines, Cutter(side, offset), False)
+    except Failed as failed:
+        print(f'{os.path.basename(path)}: {failed}')
+        proxy.process.kill()
+        sys.exit(1)
+    proxy.stop()
+
+
+main()
