@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""What one role must not get through another's key, and what a broken surrounding must not break: names of
+databases change hands, service connections hang, keystores are missing."""
+
+import contextlib
+import os
+import signal
+import time
+
+import pk
+from pk import case, expect, expect_equal, expect_in
+
+GOOD = "Zx9!kettle-Moor"
+SERVICE_BACKENDS = "select pid from pg_stat_activity where application_name = 'pgkeep'"
+
+
+class World:
+    def __init__(self, directory, server, keeper, keys):
+        self.directory = directory
+        self.server = server
+        self.keeper = keeper
+        self.keys = keys
+        self.numbers = 0
+
+    def path(self, name=None):
+        """A file name in the key directory that was not used before."""
+        self.numbers += 1
+        return os.path.join(self.keys, name or f"file-{self.numbers}.pem")
+
+    def database(self, name, owner="postgres", key=True):
+        self.server.sql(f'create database "{name}" template template0 owner "{owner}"')
+        if key:
+            self.keeper.good("CREATE MASTER KEY", name)
+        return name
+
+
+@contextlib.contextmanager
+def world():
+    with pk.temporary_directory() as directory:
+        keys = os.path.join(directory, "keys")
+        os.mkdir(keys, 0o700)
+        server = pk.Postgres(directory)
+        with server, pk.Pgkeep(directory, server, roots=[keys]) as keeper:
+            server.sql("create role alice login; create role bob login createdb; create role plain login")
+            yield World(directory, server, keeper, keys)
+
+
+@case("a file that the keystore opens by itself gives an owner the key of his own database only")
+def test_foreign_copy(world):
+    sales = world.database("sales", "alice")
+    bobdb = world.database("bobdb", "bob", key=False)
+    place = world.path("copies")
+    world.keeper.good(f"ALTER SYSTEM BACKUP KEY TO 'file://{place}'", sales, "alice")
+    done = world.keeper.fails("42501", f"ALTER SYSTEM RESTORE KEY FROM 'file://{place}/sales'", bobdb, "bob")
+    expect_in("another database", done.err, "the reason")
+    world.keeper.fails("42704", f"BACKUP MASTER KEY TO FILE = '{world.path()}' ENCRYPTION BY PASSWORD = '{GOOD}'", bobdb, "bob")
+    world.keeper.good(f"ALTER SYSTEM RESTORE KEY FROM 'file://{place}/sales'", sales, "alice")
+
+
+@case("a database that takes over a name does not take over its key")
+def test_taken_name(world):
+    world.database("taken", "alice")
+    before = world.keeper.key("taken")["fingerprint"]
+    world.server.sql("alter database taken rename to taken_old")
+    world.server.sql("create database taken owner bob template template0")
+    backup = f"BACKUP MASTER KEY TO FILE = '{world.path()}' ENCRYPTION BY PASSWORD = '{GOOD}'"
+    world.keeper.fails("42501", backup, "taken", "bob")
+    world.keeper.fails("42501", "CREATE MASTER KEY", "taken", "bob")
+    expect("pgk1:" not in world.keeper.good("SHOW MASTER KEYS", "taken", "bob").out, "bob sees no key")
+    path = world.path()
+    done = world.keeper.good(f"BACKUP MASTER KEY TO FILE = '{path}' ENCRYPTION BY PASSWORD = '{GOOD}'", "taken_old")
+    expect_equal(done.states("WARNING"), ["01000"], "a superuser is told")
+    world.keeper.good(f"ALTER SYSTEM RESTORE KEY TENANT = taken_old FROM 'file://{path}' ENCRYPTED BY '{GOOD}'")
+    expect_equal(world.keeper.key("taken_old")["fingerprint"], before, "alice has her key again")
+    world.keeper.good(f"BACKUP MASTER KEY TO FILE = '{world.path()}' ENCRYPTION BY PASSWORD = '{GOOD}'", "taken_old", "alice")
+    world.keeper.good("CREATE MASTER KEY", "taken", "bob")
+    expect(world.keeper.key("taken")["fingerprint"] != before, "bob has one of his own")
+
+
+@case("a key that was never backed up is not replaced without FORCE")
+def test_unbacked(world):
+    one, two = world.database("one"), world.database("two")
+    path = world.path()
+    world.keeper.good(f"BACKUP MASTER KEY TO FILE = '{path}' ENCRYPTION BY PASSWORD = '{GOOD}'", one)
+    other = os.path.join(world.directory, "other-state")
+    with pk.Pgkeep(world.directory, world.server, roots=[world.keys], name="other", state=other) as keeper:
+        keeper.good("CREATE MASTER KEY", two)
+        restore = f"RESTORE MASTER KEY FROM FILE = '{path}' DECRYPTION BY PASSWORD = '{GOOD}' ENCRYPTION BY PASSWORD = '{GOOD}x'"
+        done = keeper.fails("55000", restore, two)
+        expect_in("never backed up", done.err, "the reason")
+        keeper.good(restore + " FORCE", two)
+
+
+@case("a server that hangs holds up key statements for seconds, forwarding not at all, and the end neither")
+def test_hanging_service(world):
+    name = world.database("hanging", key=False)
+    with pk.Pgkeep(world.directory, world.server, roots=[world.keys], name="hanging") as keeper:
+        keeper.good("SHOW MASTER KEYS", name)
+        pids = [int(pid) for pid in world.server.sql(SERVICE_BACKENDS).split()]
+        expect(pids, "the service connections are there")
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            seen = []
+            for _ in range(8):  # one worker asks on the connection that hangs, the other may make a new one
+                began = time.monotonic()
+                seen += keeper.sql("SHOW MASTER KEYS", name).states("ERROR")
+                expect(time.monotonic() - began < 30, "answered in bounded time")
+                keeper.good("select 1", name)
+            expect_equal(set(seen), {"57P03"}, "what the hanging connection answers")
+            keeper.stop()
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+
+@case("a broken service connection string is told to nobody, password and all")
+def test_broken_conninfo(world):
+    with pk.Pgkeep(world.directory, world.server, roots=[world.keys], name="broken",
+                   service="password=tOp sEcReT-77 host=127.0.0.1") as keeper:
+        done = keeper.fails("57P03", "SHOW MASTER KEYS", "postgres", "plain")
+        keeper.good("select 1")
+        expect("sEcReT-77" not in done.err + done.out + keeper.log(), "the password is nowhere", done.err)
+
+
+@case("without a keystore: forwarding goes on, a superuser is told why, nobody else where")
+def test_no_keystore(world):
+    empty = os.path.join(world.directory, "empty-state")
+    os.mkdir(empty, 0o700)
+    with pk.Pgkeep(world.directory, world.server, roots=[world.keys], name="nokeystore", state=empty,
+                   settings=["keystore.create=never"]) as keeper:
+        keeper.good("select 1")
+        done = keeper.fails("55000", "SHOW MASTER KEYS")
+        expect_in(empty, done.err, "where it was looked for")
+        owned = world.database("nokeystore", "alice", key=False)
+        done = keeper.fails("55000", "SHOW MASTER KEYS", owned, "alice")
+        expect(empty not in done.err, "an owner is not told where", done.err)
+        keeper.fails("42501", "SHOW MASTER KEYS", owned, "plain")
+
+
+@case("a second pgkeep on the same keystore forwards, and says who owns it")
+def test_second_owner(world):
+    with pk.Pgkeep(world.directory, world.server, roots=[world.keys], name="second", state=world.keeper.state) as keeper:
+        keeper.good("select 1")
+        done = keeper.fails("55000", "SHOW MASTER KEYS")
+        expect_in(str(world.keeper.process.pid), done.err, "the owner's process")
+    world.keeper.good("SHOW MASTER KEYS")
+
+
+if __name__ == "__main__":
+    pk.main(world)
