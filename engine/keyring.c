@@ -59,6 +59,24 @@ bool pk_ring_find_uuid(pk_keystore *ks, const uint8_t uuid[static 16], pk_arena 
     return rows.count == 0 || load_parts(ks, rows.list, rows.damaged[0], arena, ring, err);
 }
 
+pk_row_key pk_ring_new_row(const pk_keystore *ks, const pk_database *db, const char *actor)
+{
+    const int64_t now = pk_keystore_now(ks);
+    return (pk_row_key){.scope = db == NULL ? "service" : "db",
+                        .db_oid = db == NULL ? 0 : db->oid,
+                        .db_name = db == NULL ? "" : db->name,
+                        .kind = db == NULL ? "smk" : "dmk",
+                        .name = "master",
+                        .alg = "A256",
+                        .purpose = "wrap",
+                        .exportable = 1,
+                        .state = "active",
+                        .current_ver = 1,
+                        .created_at = now,
+                        .modified_at = now,
+                        .created_by = actor};
+}
+
 static bool is_live(const pk_row_key *key)
 {
     return strcmp(key->state, "retired") != 0 && strcmp(key->state, "destroyed") != 0;

@@ -59,6 +59,9 @@ bool pk_ring_all(pk_keystore *ks, pk_arena *arena, pk_ring_key **list, size_t *c
 pk_row_key_version *pk_ring_version(const pk_ring_key *ring, int64_t ver);
 /* "service master key" or `database master key of "x"`, in the arena (or a fixed text without
  * memory). */
+/* The row of a key that is about to be made: active, version 1, not inserted. NULL: the service
+ * master key. The strings are borrowed; the uuid is the caller's to fill. */
+pk_row_key pk_ring_new_row(const pk_keystore *ks, const pk_database *db, const char *actor);
 /* Was it made for just this database? */
 bool pk_ring_is_of(const pk_row_key *key, const pk_database *db);
 const char *pk_ring_label(const pk_row_key *key, pk_arena *arena);

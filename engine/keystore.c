@@ -20,31 +20,34 @@
 #define STORE_FORMAT 1
 #define SLOT_ID      1
 
-static pk_wrap_context slot_context(const uint8_t uuid[static 16])
+/* What belongs to the store itself: its key under a slot, its signing key under the store key. */
+static pk_wrap_context store_context(const uint8_t uuid[static 16], const char *parent,
+                                     const char *child)
 {
-    pk_wrap_context context = {.parent_kind = "slot",
-                               .parent_ver = SLOT_ID,
-                               .child_kind = "sk",
+    pk_wrap_context context = {.parent_kind = parent,
+                               .parent_ver = 1,
+                               .child_kind = child,
                                .child_ver = 1,
                                .child_alg = "A256",
                                .purpose = "wrap",
                                .owner_scope = "service"};
-    memcpy(context.store_uuid, uuid, 16);
-    memcpy(context.child_uuid, uuid, 16);
+    memcpy(context.store_uuid, uuid, sizeof context.store_uuid);
+    memcpy(context.child_uuid, uuid, sizeof context.child_uuid);
+    return context;
+}
+
+static pk_wrap_context slot_context(const uint8_t uuid[static 16])
+{
+    pk_wrap_context context = store_context(uuid, "slot", "sk");
+    context.parent_ver = SLOT_ID;
     return context;
 }
 
 static pk_wrap_context identity_context(const uint8_t uuid[static 16])
 {
-    pk_wrap_context context = {.parent_kind = "sk",
-                               .parent_ver = 1,
-                               .child_kind = "identity",
-                               .child_ver = 1,
-                               .child_alg = "ED25519",
-                               .purpose = "sign",
-                               .owner_scope = "service"};
-    memcpy(context.store_uuid, uuid, 16);
-    memcpy(context.child_uuid, uuid, 16);
+    pk_wrap_context context = store_context(uuid, "sk", "identity");
+    context.child_alg = "ED25519";
+    context.purpose = "sign";
     return context;
 }
 
@@ -126,19 +129,7 @@ static bool insert_smk(pk_keystore *ks, pk_error *err)
 {
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(65536);
     PK_AUTO_PTR(pk_secret_free) pk_secret *smk = pk_secret_random(PK_KEY_LEN, err);
-    const int64_t now = pk_keystore_now(ks);
-    pk_row_key row = {.scope = "service",
-                      .db_name = "",
-                      .kind = "smk",
-                      .name = "master",
-                      .alg = "A256",
-                      .purpose = "wrap",
-                      .exportable = 1,
-                      .state = "active",
-                      .current_ver = 1,
-                      .created_at = now,
-                      .modified_at = now,
-                      .created_by = "pgkeep"};
+    pk_row_key row = pk_ring_new_row(ks, NULL, "pgkeep");
     const pk_ring_parent parent = {.by = "sk", .secret = ks->store_key, .ver = 1};
     const pk_ring_child child = {.key = &row, .ver = 1, .secret = smk};
     return smk != NULL && pk_random_uuid(row.uuid, err) &&

@@ -57,20 +57,7 @@ bool pk_keystore_create_dmk(pk_keystore *ks, const pk_database *db, const pk_sec
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RING_ARENA);
     PK_RING_LOCKED(ks);
     PK_AUTO_PTR(pk_secret_free) pk_secret *dmk = pk_secret_random(PK_KEY_LEN, err);
-    const int64_t now = pk_keystore_now(ks);
-    pk_row_key row = {.scope = "db",
-                      .db_oid = db->oid,
-                      .db_name = db->name,
-                      .kind = "dmk",
-                      .name = "master",
-                      .alg = "A256",
-                      .purpose = "wrap",
-                      .exportable = 1,
-                      .state = "active",
-                      .current_ver = 1,
-                      .created_at = now,
-                      .modified_at = now,
-                      .created_by = audit->actor};
+    pk_row_key row = pk_ring_new_row(ks, db, audit->actor);
     uint8_t fp[PK_FP_LEN];
     if (dmk == NULL || !pk_random_uuid(row.uuid, err) || !pk_fingerprint(dmk, fp, err) ||
         !refuse_existing(ks, db, &arena, err))

@@ -207,19 +207,8 @@ static bool retire(pk_restore *r, pk_ring_key *ring, pk_error *err)
 
 static pk_row_key fresh_row(const pk_restore *r, const pk_database *db, const char *actor)
 {
-    pk_row_key row = {.scope = db == NULL ? "service" : "db",
-                      .db_oid = db == NULL ? 0 : db->oid,
-                      .db_name = db == NULL ? "" : db->name,
-                      .kind = db == NULL ? "smk" : "dmk",
-                      .name = "master",
-                      .alg = "A256",
-                      .purpose = "wrap",
-                      .exportable = 1,
-                      .state = "active",
-                      .current_ver = r->newest,
-                      .created_at = r->now,
-                      .modified_at = r->now,
-                      .created_by = actor};
+    pk_row_key row = pk_ring_new_row(r->ks, db, actor);
+    row.current_ver = r->newest;
     memcpy(row.uuid, r->newest_key->uuid, sizeof row.uuid);
     return row;
 }
