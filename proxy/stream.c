@@ -44,10 +44,10 @@ static void end_input(pk_stream *stream, int why)
 
 static void keep(pk_stream *stream, pk_span rest)
 {
-    if (rest.len <= PK_STREAM_STUB) {
+    if (rest.len <= PK_STREAM_CARRY) {
         if (rest.len > 0)
-            memcpy(stream->stub, rest.ptr, rest.len);
-        stream->stub_len = (uint8_t)rest.len;
+            memcpy(stream->carry, rest.ptr, rest.len);
+        stream->carry_len = (uint8_t)rest.len;
     } else if (!pk_buf_append_span(&stream->in, rest, NULL)) {
         end_input(stream, ENOBUFS);
     }
@@ -66,17 +66,17 @@ static void deliver(pk_stream *stream, size_t len)
         pk_stream_process(stream);
         return;
     }
-    size_t stub = stream->stub_len;
-    if (stub > 0)
-        memcpy(bytes - stub, stream->stub, stub);
-    stream->stub_len = 0;
-    pk_span all = {bytes - stub, len + stub};
+    size_t carry = stream->carry_len;
+    if (carry > 0)
+        memcpy(bytes - carry, stream->carry, carry);
+    stream->carry_len = 0;
+    pk_span all = {bytes - carry, len + carry};
     size_t done = stream->owner->input(stream, all);
     assert(done <= all.len);
     if (stream->fd >= 0)
         keep(stream, (pk_span){all.ptr + done, all.len - done});
-    if (stream->sensitive || all.len - done > PK_STREAM_STUB)
-        pk_wipe(bytes - stub, all.len);
+    if (stream->sensitive || all.len - done > PK_STREAM_CARRY)
+        pk_wipe(bytes - carry, all.len);
 }
 
 static void read_input(pk_stream *stream)
@@ -183,8 +183,8 @@ size_t pk_stream_unsent(const pk_stream *stream)
 
 pk_span pk_stream_held(const pk_stream *stream)
 {
-    if (stream->stub_len > 0)
-        return (pk_span){stream->stub, stream->stub_len};
+    if (stream->carry_len > 0)
+        return (pk_span){stream->carry, stream->carry_len};
     return pk_buf_span(&stream->in);
 }
 
@@ -192,9 +192,9 @@ void pk_stream_consume(pk_stream *stream, size_t len)
 {
     if (len == 0)
         return;
-    if (stream->stub_len > 0) {
-        memmove(stream->stub, stream->stub + len, stream->stub_len - len);
-        stream->stub_len = (uint8_t)(stream->stub_len - len);
+    if (stream->carry_len > 0) {
+        memmove(stream->carry, stream->carry + len, stream->carry_len - len);
+        stream->carry_len = (uint8_t)(stream->carry_len - len);
         return;
     }
     pk_wipe(stream->in.block + stream->in.consumed, len);
@@ -253,6 +253,6 @@ void pk_stream_close(pk_stream *stream)
     stream->fd = -1;
     pk_buf_clear(&stream->in);
     pk_buf_clear(&stream->out);
-    pk_wipe(stream->stub, sizeof stream->stub);
-    stream->stub_len = 0;
+    pk_wipe(stream->carry, sizeof stream->carry);
+    stream->carry_len = 0;
 }

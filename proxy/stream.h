@@ -20,7 +20,7 @@
 #define PK_STREAM_LOW       (64u << 10) /* a congested stream is free again below this */
 #define PK_STREAM_OUT_MAX   (48u << 20) /* the largest result, and what was already waiting */
 #define PK_STREAM_IN_MAX    (2u << 20)
-#define PK_STREAM_STUB      8u
+#define PK_STREAM_CARRY     8u
 
 typedef struct pk_stream pk_stream;
 
@@ -46,13 +46,13 @@ struct pk_stream {
     uv_poll_t poll;
     const pk_stream_owner *owner;
     void *ctx;
-    pk_stream_block *block;    /* shared, borrowed */
-    pk_buf in;                 /* read, not done with; secret */
-    pk_buf out;                /* not yet taken by the kernel; secret */
-    int fd;                    /* -1: not open */
-    int mask;                  /* what uv_poll watches now */
-    char stub[PK_STREAM_STUB]; /* instead of `in` if this is enough, e.g. for a split header */
-    uint8_t stub_len;
+    pk_stream_block *block;      /* shared, borrowed */
+    pk_buf in;                   /* read, not done with; secret */
+    pk_buf out;                  /* not yet taken by the kernel; secret */
+    int fd;                      /* -1: not open */
+    int mask;                    /* what uv_poll watches now */
+    char carry[PK_STREAM_CARRY]; /* instead of `in` if this is enough, e.g. for a split header */
+    uint8_t carry_len;
     bool congested; /* the peer does not take our bytes: read no more of what goes there */
     bool ended;     /* no more input */
     bool broken;    /* no more output */

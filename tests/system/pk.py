@@ -354,6 +354,36 @@ class Pgkeep:
             print("".join("#   " + line + "\n" for line in self.log().splitlines()[-15:]), end="")
 
 
+GOOD = "Zx9!kettle-Moor"  # keeps the rules for passwords
+
+
+class World:
+    """A PostgreSQL, a pgkeep in front of it, and a directory that key files may lie in."""
+
+    def __init__(self, directory, server, keeper, keys):
+        self.directory = directory
+        self.server = server
+        self.keeper = keeper
+        self.keys = keys
+        self.numbers = 0
+
+    def path(self, name=None):
+        """A file name in the key directory that was not used before."""
+        self.numbers += 1
+        return os.path.join(self.keys, name or f"file-{self.numbers}.pem")
+
+    def database(self, name, owner="postgres", key=True):
+        self.server.sql(f'create database "{name}" template template0 owner "{owner}"')
+        if key:
+            self.keeper.good("CREATE MASTER KEY", name)
+        return name
+
+    def backup(self, database, password=GOOD):
+        path = self.path()
+        self.keeper.good(f"BACKUP MASTER KEY TO FILE = '{path}' ENCRYPTION BY PASSWORD = '{password}'", database)
+        return path
+
+
 def run_pgkeep(arguments, home, **more):
     """A verb that ends by itself (init, --version), with sanitizer reports checked as well."""
     runner = Pgkeep(os.path.dirname(home), None, name=os.path.basename(home))

@@ -13,35 +13,9 @@ import struct
 import time
 
 import pk
-from pk import case, expect, expect_equal, expect_in
+from pk import GOOD, case, expect, expect_equal, expect_in
 
-GOOD = "Zx9!kettle-Moor"  # passes the password rules
 OTHER = "Quarry=Slate=3306"
-
-
-class World:
-    def __init__(self, directory, server, keeper, keys):
-        self.directory = directory
-        self.server = server
-        self.keeper = keeper
-        self.keys = keys
-        self.numbers = 0
-
-    def path(self, name=None):
-        """A file name in the key directory that was not used before."""
-        self.numbers += 1
-        return os.path.join(self.keys, name or f"file-{self.numbers}.pem")
-
-    def database(self, name, owner="postgres", key=True):
-        self.server.sql(f'create database "{name}" template template0 owner "{owner}"')
-        if key:
-            self.keeper.good("CREATE MASTER KEY", name)
-        return name
-
-    def backup(self, database, password=GOOD):
-        path = self.path()
-        self.keeper.good(f"BACKUP MASTER KEY TO FILE = '{path}' ENCRYPTION BY PASSWORD = '{password}'", database)
-        return path
 
 
 @contextlib.contextmanager
@@ -54,7 +28,7 @@ def world():
             server.sql("create role boss login; create role staff login in role boss;"
                        "create role stiff login noinherit in role boss; create role plain login")
             server.sql("create database app owner boss template template0")
-            yield World(directory, server, keeper, keys)
+            yield pk.World(directory, server, keeper, keys)
 
 
 # --- the good road ------------------------------------------------------------------------------

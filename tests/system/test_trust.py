@@ -8,30 +8,8 @@ import signal
 import time
 
 import pk
-from pk import case, expect, expect_equal, expect_in
-
-GOOD = "Zx9!kettle-Moor"
+from pk import GOOD, case, expect, expect_equal, expect_in
 SERVICE_BACKENDS = "select pid from pg_stat_activity where application_name = 'pgkeep'"
-
-
-class World:
-    def __init__(self, directory, server, keeper, keys):
-        self.directory = directory
-        self.server = server
-        self.keeper = keeper
-        self.keys = keys
-        self.numbers = 0
-
-    def path(self, name=None):
-        """A file name in the key directory that was not used before."""
-        self.numbers += 1
-        return os.path.join(self.keys, name or f"file-{self.numbers}.pem")
-
-    def database(self, name, owner="postgres", key=True):
-        self.server.sql(f'create database "{name}" template template0 owner "{owner}"')
-        if key:
-            self.keeper.good("CREATE MASTER KEY", name)
-        return name
 
 
 @contextlib.contextmanager
@@ -42,7 +20,7 @@ def world():
         server = pk.Postgres(directory)
         with server, pk.Pgkeep(directory, server, roots=[keys]) as keeper:
             server.sql("create role alice login; create role bob login createdb; create role plain login")
-            yield World(directory, server, keeper, keys)
+            yield pk.World(directory, server, keeper, keys)
 
 
 @case("a file that the keystore opens by itself gives an owner the key of his own database only")
