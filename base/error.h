@@ -25,7 +25,15 @@ typedef struct pk_error {
 } pk_error;
 
 /* Fills the error anew; detail, hint and position become empty. False. */
-#define pk_fail(err, sqlstate, ...) pk_error_set((err), (sqlstate), __FILE__, __LINE__, __VA_ARGS__)
+#define pk_fail(err, sqlstate, ...)                                                                \
+    pk_error_false(pk_error_set((err), (sqlstate), __FILE__, __LINE__, __VA_ARGS__))
+/* False in sight of the caller, so that compilers and analysers know what a failing line returns.
+ */
+static inline bool pk_error_false(bool set)
+{
+    (void)set;
+    return false;
+}
 bool pk_error_set(pk_error *err, const char *sqlstate, const char *file, int line,
                   const char *format, ...) PK_PRINTF(5, 6);
 /* Each sets its field of an error that is set already. A sentence, with its full stop. False. */

@@ -124,11 +124,11 @@ bool pk_ring_find_smk(pk_keystore *ks, pk_arena *arena, pk_ring_key *ring, pk_er
 {
     uint8_t uuid[16];
     int how;
-    if (!find_best(ks, NULL, uuid, &how, err))
+    if (!find_best(ks, NULL, uuid, &how, err) ||
+        (how > 0 && !pk_ring_find_uuid(ks, uuid, arena, ring, err)))
         return false;
-    if (how == 0)
-        return pk_fail(err, PK_E_CORRUPT, "the keystore has no service master key");
-    return pk_ring_find_uuid(ks, uuid, arena, ring, err);
+    return (how > 0 && ring->key != NULL) ||
+           pk_fail(err, PK_E_CORRUPT, "the keystore has no service master key");
 }
 
 bool pk_ring_find_dmk(pk_keystore *ks, const pk_database *db, pk_arena *arena, pk_ring_key *ring,

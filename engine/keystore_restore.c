@@ -26,9 +26,6 @@ static const pk_keyset_key *in_file(const pk_restore *r, int64_t ver)
 /* One key, at least one version, each version once, the kind that the statement asks for. */
 static bool check_set(pk_restore *r, const char *kind, pk_error *err)
 {
-    if (r->set->count == 0)
-        return pk_fail(err, PK_E_CORRUPT, "the key file holds no key");
-    const pk_keyset_key *first = &r->set->keys[0];
     for (size_t i = 0; i < r->set->count; i++) {
         const pk_keyset_key *k = &r->set->keys[i];
         if (strcmp(k->kind, kind) != 0) {
@@ -36,7 +33,7 @@ static bool check_set(pk_restore *r, const char *kind, pk_error *err)
                     strcmp(kind, "smk") == 0 ? "service master key" : "database master key");
             return pk_error_detail(err, "It was written by %s.", r->set->type);
         }
-        if (memcmp(k->uuid, first->uuid, sizeof k->uuid) != 0)
+        if (memcmp(k->uuid, r->set->keys[0].uuid, sizeof k->uuid) != 0)
             return pk_fail(err, PK_E_PARAMETER, "the file holds several keys");
         if (in_file(r, k->ver) != k || k->ver == 0)
             return pk_fail(err, PK_E_CORRUPT, "the key file names version %u twice or wrongly",
@@ -46,7 +43,7 @@ static bool check_set(pk_restore *r, const char *kind, pk_error *err)
             r->newest_key = k;
         }
     }
-    return true;
+    return r->newest_key != NULL || pk_fail(err, PK_E_CORRUPT, "the key file holds no key");
 }
 
 /* The newest version once the restore is done: the file's, or one that the keystore has beyond it.
