@@ -248,3 +248,14 @@ bool pk_authz_databases(pk_authz *authz, pk_arena *arena, pk_authz_database **li
     }
     return *list != NULL;
 }
+
+void pk_authz_probe(pk_authz *authz)
+{
+    pk_error dropped;
+    PQclear(query(authz, "SELECT 1", 0, NULL, &dropped));
+}
+
+void pk_authz_rest(pk_authz *authz)
+{
+    disconnect(authz);
+}

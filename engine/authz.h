@@ -1,7 +1,7 @@
 /*
  * Who may run what: asked of PostgreSQL over pgkeep's own service connection, on every statement,
  * never cached, never over the client's connection (DECISIONS 9, keys-and-security 10.2). One
- * object a worker; the connection is kept and made anew when it broke. Blocking.
+ * object a worker; the connection lives as long as a request. Blocking.
  */
 #ifndef PK_ENGINE_AUTHZ_H
 #define PK_ENGINE_AUTHZ_H
@@ -26,6 +26,11 @@ PK_DEFINE_AUTO_PTR(pk_authz_free, pk_authz *)
  * unknown. */
 bool pk_authz_ask(pk_authz *authz, const char *user, const char *database, pk_rights *rights,
                   pk_error *err) PK_MUST_USE;
+
+/* Asks something harmless, so that the log says at the start what is wrong. */
+void pk_authz_probe(pk_authz *authz);
+/* Nothing more to ask for now: an idle connection would hold up a shutdown of PostgreSQL. */
+void pk_authz_rest(pk_authz *authz);
 
 /* Every database that can be connected to and is no template, by name; names in the arena. */
 typedef struct pk_authz_database {

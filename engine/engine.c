@@ -287,8 +287,11 @@ static void *work(void *arg)
 {
     worker *w = arg;
     PK_AUTO_PTR(pk_authz_free) pk_authz *authz = pk_authz_new(w->engine->options.service);
-    if (w->index == 0)
+    if (w->index == 0) {
         open_at_start(w->engine);
+        pk_authz_probe(authz);
+        pk_authz_rest(authz);
+    }
     pk_request *request;
     while ((request = pk_queue_take(w->engine->queue)) != NULL) {
         if (!start(w, request)) {
@@ -296,6 +299,7 @@ static void *work(void *arg)
             continue;
         }
         run_request(w, authz, request);
+        pk_authz_rest(authz);
         end(w);
         request->done(request->ctx, request);
     }

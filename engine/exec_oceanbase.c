@@ -355,9 +355,13 @@ static pk_store *find_copy(pk_exec_context *ctx, const char *tenant_name, const 
         *name = newest_in(ctx, store, "", err);
     if (*name != NULL)
         return pk_steal(&store);
-    if (err->sqlstate[0] == '\0')
+    if (err->sqlstate[0] == '\0') {
         pk_fail(err, PK_E_UNDEFINED_FILE, "there is no key backup of tenant \"%s\" at %s",
                 tenant_name, pk_store_redacted(store));
+        pk_error_hint(err,
+                      "A directory is searched for <tenant>/key-*.cms.pem; name the file itself to "
+                      "take another one.");
+    }
     return NULL;
 }
 

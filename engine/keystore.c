@@ -79,11 +79,30 @@ void pk_keystore_close(pk_keystore *ks)
     pk_free(ks);
 }
 
+/* Every missing directory of the path, 0700. Whether the last one may be used is checked when it is
+ * open. */
+static bool make_directories(const char *path, pk_error *err)
+{
+    char part[4096];
+    const size_t len = strlen(path);
+    if (len >= sizeof part)
+        return pk_fail(err, PK_E_PARAMETER, "the path of the state directory is too long");
+    for (size_t i = 1; i <= len; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdir(part, 0700) != 0 && errno != EEXIST)
+            return pk_fail(err, PK_E_IO, "could not create state directory \"%s\": %s", part,
+                           pk_errno_text(errno));
+    }
+    return true;
+}
+
 static bool open_state_dir(pk_keystore *ks, const char *path, bool create, pk_error *err)
 {
-    if (create && mkdir(path, 0700) != 0 && errno != EEXIST)
-        return pk_fail(err, PK_E_IO, "could not create state directory \"%s\": %s", path,
-                       pk_errno_text(errno));
+    if (create && !make_directories(path, err))
+        return false;
     ks->state_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (ks->state_fd < 0)
         return pk_fail(err, errno == ENOENT ? PK_E_UNDEFINED_FILE : PK_E_IO,

@@ -479,12 +479,6 @@ static bool extend_uri(const pk_config *config, const char *uri, pk_buf *out, pk
     return query == NULL || query[1] == 0 || pk_buf_printf(out, err, "&%s", query + 1);
 }
 
-/* A string that says where the server is keeps its word; one that does not means the backend. */
-static bool names_server(const char *conninfo)
-{
-    return strstr(conninfo, "host") != NULL || strstr(conninfo, "service") != NULL;
-}
-
 bool pk_config_service(const pk_config *config, pk_buf *out, pk_error *err)
 {
     const char *given = config->values[PK_OPT_SERVICE_CONNINFO];
@@ -494,11 +488,14 @@ bool pk_config_service(const pk_config *config, pk_buf *out, pk_error *err)
     if (!add_pair(out, "dbname", config->values[PK_OPT_ADMIN_DATABASE], err) ||
         !pk_buf_append_text(out, "application_name=pgkeep connect_timeout=5 ", err))
         return false;
-    if (names_server(given))
-        return pk_buf_append_text(out, given, err);
-    return pk_target_parse(config->values[PK_OPT_PROXY_BACKEND], "5432", &backend, err) &&
-           add_pair(out, "host", backend.host, err) && add_pair(out, "port", backend.port, err) &&
-           pk_buf_append_text(out, given, err);
+    if (!pk_target_parse(config->values[PK_OPT_PROXY_BACKEND], "5432", &backend, err))
+        return false;
+    /* A service file says where the server is; ours would override it. */
+    if (strstr(given, "service") == NULL &&
+        ((strstr(given, "host") == NULL && !add_pair(out, "host", backend.host, err)) ||
+         !add_pair(out, "port", backend.port, err)))
+        return false;
+    return pk_buf_append_text(out, given, err);
 }
 
 bool pk_config_help(pk_buf *out, pk_error *err)

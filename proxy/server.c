@@ -103,9 +103,11 @@ static bool listen_at(pk_server *server, const char *where, pk_error *err)
     if (server->listener_count > 0)
         return true;
     (void)pk_fail(err, PK_E_SYSTEM, "could not listen on %s: %s", where, uv_strerror(-why));
-    return why != EADDRINUSE ||
-           pk_error_hint(err, "Is another pgkeep or PostgreSQL running there? Choose another "
-                              "address with --listen.");
+    return pk_error_hint(err, why == EADDRINUSE
+                                  ? "Is another pgkeep or PostgreSQL running there? Choose another "
+                                    "address with --listen."
+                                  : "--listen takes ADDRESS:PORT of this host; *:PORT means all of "
+                                    "its addresses.");
 }
 
 static void stop_listening(pk_server *server)

@@ -121,14 +121,15 @@ def test_command_line(world):
     done = pk.run_pgkeep(["--help"], home)
     expect(done.returncode == 0 and "serve" in done.stdout and "init" in done.stdout, "--help", done.stdout, done.stderr)
     for arguments in ([], ["nonsense"], ["serve", "--listen"], ["serve", "--nonsense"], ["serve", "--set", "no.such=1"],
-                      ["serve", "--set", "keys.allowed_roots=relative/path"], ["serve", "--listen", "127.0.0.1:99999"]):
+                      ["serve", "--set", "keys.allowed_roots=relative/path"], ["serve", "--listen", "127.0.0.1:99999"],
+                      ["serve", "--listen", "192.0.2.1:6543"]):  # no address of this host
         done = pk.run_pgkeep(arguments, home)
         expect(done.returncode in (1, 2) and done.stderr, f"pgkeep {' '.join(arguments)}", done.returncode, done.stderr)
 
 
 @case("init makes a keystore and shows what identifies it, nothing secret")
 def test_init(world):
-    state = os.path.join(world.directory, "made")
+    state = os.path.join(world.directory, "made", "with", "parents")
     done = pk.run_pgkeep(["init", "--state", state], os.path.join(world.directory, "init"))
     expect(done.returncode == 0, "pgkeep init", done.stderr)
     expect(re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", done.stdout), "the uuid", done.stdout)
