@@ -4,14 +4,9 @@
  */
 #include "corpus.h"
 #include "parser_test.h"
+#include "scan_difference.h"
 
 #include "parser/mask.h"
-
-#include <pg_query.h>
-#include <pg_query/pg_query.pb-c.h>
-
-/* libpg_query's copy of the server variable, thread-local and in no header of its. */
-extern __thread bool standard_conforming_strings;
 
 static const struct row {
     const char *name, *text, *copy;
@@ -98,145 +93,11 @@ static void too_large_for_the_arena_is_54000(void **state)
     pk_arena_clear(&arena);
 }
 
-/* What libpg_query makes of the text itself, in our kinds. */
-static pk_token_kind kind_of(const PgQuery__ScanToken *token, pk_span text)
-{
-    const char *at = text.ptr + token->start;
-    switch ((int)token->token) {
-    case PG_QUERY__TOKEN__SQL_COMMENT:
-    case PG_QUERY__TOKEN__C_COMMENT:
-        return PK_TOKEN_END;
-    case PG_QUERY__TOKEN__IDENT:
-        return *at == '"' ? PK_TOKEN_NAME : PK_TOKEN_WORD;
-    case PG_QUERY__TOKEN__UIDENT:
-        return PK_TOKEN_NAME;
-    case PG_QUERY__TOKEN__SCONST:
-    case PG_QUERY__TOKEN__USCONST:
-        return PK_TOKEN_STRING;
-    case PG_QUERY__TOKEN__BCONST:
-    case PG_QUERY__TOKEN__XCONST:
-        return PK_TOKEN_NUMBER;
-    case PG_QUERY__TOKEN__PARAM:
-        return PK_TOKEN_PARAM;
-    case PG_QUERY__TOKEN__ICONST:
-    case PG_QUERY__TOKEN__FCONST:
-        for (int i = token->start; i < token->end; i++, at++)
-            if (*at < '0' || *at > '9')
-                return PK_TOKEN_NUMBER;
-        return PK_TOKEN_INT;
-    default:
-        return token->keyword_kind != PG_QUERY__KEYWORD_KIND__NO_KEYWORD ? PK_TOKEN_WORD
-                                                                         : PK_TOKEN_SYMBOL;
-    }
-}
-
-static bool is_unicode(pk_span text, size_t start)
-{
-    return start + 1 < text.len && (text.ptr[start] | 0x20) == 'u' && text.ptr[start + 1] == '&';
-}
-
-/* The same joining as in lexer.c, done the slow way; returns the number of tokens. */
-static size_t reference(const PgQuery__ScanResult *scan, pk_span text, pk_token *list)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < scan->n_tokens; i++) {
-        const PgQuery__ScanToken *t = scan->tokens[i];
-        pk_token token = {kind_of(t, text), (size_t)t->start, (size_t)t->end};
-        if (token.kind == PK_TOKEN_END)
-            continue;
-        bool national = i > 0 && scan->tokens[i - 1]->token == PG_QUERY__TOKEN__NCHAR &&
-                        scan->tokens[i - 1]->end == t->start && t->end - t->start >= 2 &&
-                        scan->tokens[i - 1]->end - scan->tokens[i - 1]->start == 1 &&
-                        text.ptr[t->start] == '\'';
-        if (national) {
-            list[count - 1].end = token.end;
-            list[count - 1].kind = PK_TOKEN_STRING;
-            continue;
-        }
-        list[count++] = token;
-        bool uescape =
-            count >= 3 && token.kind == PK_TOKEN_STRING && list[count - 2].kind == PK_TOKEN_WORD &&
-            list[count - 2].end - list[count - 2].start == 7 &&
-            strncasecmp(text.ptr + list[count - 2].start, "uescape", 7) == 0 &&
-            list[count - 3].kind != PK_TOKEN_WORD && is_unicode(text, list[count - 3].start);
-        if (uescape) {
-            count -= 2;
-            list[count - 1].end = token.end;
-        }
-    }
-    return count;
-}
-
-static bool about_escapes(const char *message)
-{
-    static const char *const parts[] = {"Unicode escape",    "surrogate",         "byte sequence",
-                                        "unsafe use of \\'", "Unicode character", "escape string"};
-    for (size_t i = 0; i < PK_COUNT(parts); i++)
-        if (strstr(message, parts[i]) != NULL)
-            return true;
-    return false;
-}
-
-static void compare_tokens(const pk_tokens *ours, const PgQueryScanResult *theirs, pk_span text)
-{
-    PgQuery__ScanResult *scan =
-        pg_query__scan_result__unpack(NULL, theirs->pbuf.len, (const uint8_t *)theirs->pbuf.data);
-    pk_token list[512];
-    size_t count = reference(scan, text, list);
-    assert_string_equal(ours->error.sqlstate, "");
-    assert_int_equal(ours->count, count);
-    for (size_t i = 0; i < count; i++) {
-        assert_int_equal(ours->list[i].kind, list[i].kind);
-        assert_int_equal(ours->list[i].start, list[i].start);
-        /* Fact L3: their ends of U&.. are wrong. */
-        if (!is_unicode(text, list[i].start))
-            assert_int_equal(ours->list[i].end, list[i].end);
-        assert_true(ours->list[i].end <= ours->list[i + 1].start);
-    }
-    pg_query__scan_result__free_unpacked(scan, NULL);
-}
-
-/* libpg_query reports comments as tokens, and therefore does not see that a string goes on behind a
- * comment and a line break, as PostgreSQL does. The table above has that case. */
-static bool continues_over_comment(pk_span text, bool conforming, pk_arena *arena)
-{
-    pk_mask mask;
-    pk_error err;
-    assert_true(pk_mask_make(text, conforming, arena, &mask, &err));
-    for (size_t i = 0; i < mask.count; i++) {
-        const pk_region *r = &mask.regions[i];
-        bool string = r->kind == PK_REGION_STRING || r->kind == PK_REGION_ESCAPE ||
-                      r->kind == PK_REGION_UNICODE || r->kind == PK_REGION_BIT;
-        if (string && memmem(text.ptr + r->start, r->end - r->start, "--", 2) != NULL)
-            return true;
-    }
-    return false;
-}
-
 static void compare(const char *sql, bool conforming)
 {
-    pk_arena arena = PK_ARENA_MAX(TEST_ARENA);
-    if (continues_over_comment(pk_span_bytes(sql, strlen(sql)), conforming, &arena)) {
-        pk_arena_clear(&arena);
-        return;
-    }
-    pk_tokens ours;
-    pk_error err;
-    pk_span text = pk_span_bytes(sql, strlen(sql));
-    assert_true(pk_lex(text, conforming, &arena, &ours, &err));
-
-    bool saved = standard_conforming_strings;
-    standard_conforming_strings = conforming;
-    PgQueryScanResult theirs = pg_query_scan(sql);
-    standard_conforming_strings = saved;
-    if (theirs.error == NULL) {
-        compare_tokens(&ours, &theirs, text);
-    } else if (!about_escapes(theirs.error->message)) {
-        assert_string_equal(ours.error.sqlstate, PK_E_SYNTAX);
-        assert_int_equal(ours.error.position, theirs.error->cursorpos);
-    }
-    pg_query_free_scan_result(theirs);
-    pk_arena_clear(&arena);
+    const char *difference = scan_difference(sql, conforming);
+    if (difference != NULL)
+        fail_msg("%s: %s", difference, sql);
 }
 
 /* Every piece on which the lexer can turn. No \v: PostgreSQL 15 does not know it as a blank. */
