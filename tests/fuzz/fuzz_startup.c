@@ -18,9 +18,9 @@ static void require(bool holds)
 
 static void check_rewritten(pk_span packet, const pk_startup *first)
 {
-    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(2 * PK_STARTUP_MAX);
+    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX((size_t)2 * PK_STARTUP_MAX);
     PK_AUTO(pk_buf_clear) pk_buf removed = PK_BUF_MAX(PK_STARTUP_MAX);
-    PK_AUTO(pk_buf_clear) pk_buf negotiated = PK_BUF_MAX(2 * PK_STARTUP_MAX);
+    PK_AUTO(pk_buf_clear) pk_buf negotiated = PK_BUF_MAX((size_t)2 * PK_STARTUP_MAX);
     pk_error err;
     pk_startup again;
     pk_header header;

@@ -29,7 +29,7 @@ static void first_packet(pk_span bytes)
     if (kind != PK_FIRST_STARTUP)
         return;
     must(startup.size <= bytes.len);
-    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(2 * PK_STARTUP_MAX);
+    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX((size_t)2 * PK_STARTUP_MAX);
     PK_AUTO(pk_buf_clear) pk_buf removed = PK_BUF_MAX(PK_STARTUP_MAX);
     must(pk_startup_rewrite((pk_span){bytes.ptr, startup.size}, &out, &removed, &err));
     pk_startup again;

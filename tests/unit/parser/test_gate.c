@@ -103,8 +103,8 @@ static void comments_within_comments_do_not_add_up(void **state)
     size_t answered = 0;
     for (size_t i = 0; i < PK_COUNT(pieces); i++) {
         char *text = repeated(pieces[i], 500000, "");
-        bool maybe = pk_gate_maybe_ours(pk_span_of(text));
-        answered += maybe || !maybe;
+        (void)pk_gate_maybe_ours(pk_span_of(text)); /* either answer is right, at once */
+        answered++;
         free(text);
     }
     assert_int_equal(answered, PK_COUNT(pieces));

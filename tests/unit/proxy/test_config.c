@@ -255,9 +255,9 @@ static const struct state_row {
 static void put_env(const char *name, const char *value)
 {
     if (value == NULL)
-        (void)unsetenv(name);
+        (void)unsetenv(name); /* NOLINT(concurrency-mt-unsafe): one thread */
     else
-        (void)setenv(name, value, 1);
+        (void)setenv(name, value, 1); /* NOLINT(concurrency-mt-unsafe): one thread */
 }
 
 static void state_directory_has_a_default(void **state)

@@ -79,7 +79,7 @@ static void play(pk_replyq *queue, const char *script)
         if (c[0] == '>')
             pk_replyq_sent(queue, c[1]);
         else if (c[0] == '<')
-            pk_replyq_got(queue, c[1], c[1] == 'Z' ? c[2] : 0);
+            pk_replyq_got(queue, c[1], (char)(c[1] == 'Z' ? c[2] : 0));
     }
 }
 
