@@ -19,16 +19,30 @@ typedef struct header {
     _Alignas(max_align_t) size_t size;
 } header;
 
+/* jansson says of most of its failures only that they happened. */
+static _Thread_local bool starved;
+
 static void *allocate(size_t size)
 {
     size_t whole = 0;
-    if (__builtin_add_overflow(size, sizeof(header), &whole))
+    header *block = NULL;
+    if (!__builtin_add_overflow(size, sizeof(header), &whole))
+        block = malloc(whole);
+    if (block == NULL) {
+        starved = true;
         return NULL;
-    header *block = malloc(whole);
-    if (block == NULL)
-        return NULL;
+    }
     block->size = size;
     return block + 1;
+}
+
+bool pk_json_starved(pk_error *err)
+{
+    bool was = starved;
+    starved = false;
+    if (was)
+        pk_fail(err, PK_E_MEMORY, "out of memory");
+    return was;
 }
 
 static void wipe_and_free(void *at)
@@ -103,11 +117,10 @@ json_t *pk_json_parse(pk_span text, pk_error *err)
     if (!check_size(text, err))
         return NULL;
     json_error_t fault;
+    starved = false;
     json_t *value = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &fault);
     if (value == NULL) {
-        if (json_error_code(&fault) == json_error_out_of_memory)
-            pk_fail(err, PK_E_MEMORY, "out of memory");
-        else
+        if (!pk_json_starved(err)) /* it has a code for this, and does not always use it */
             refuse(fault.line, fault.column, err);
     }
     pk_wipe(&fault, sizeof fault);
@@ -123,16 +136,18 @@ typedef struct writer {
 static int on_written(const char *bytes, size_t len, void *ctx)
 {
     writer *to = ctx;
-    to->failed = !pk_buf_append(to->out, bytes, len, to->err);
+    /* jansson goes on after a key that was not taken, and says that all is well. */
+    to->failed = to->failed || !pk_buf_append(to->out, bytes, len, to->err);
     return to->failed ? -1 : 0;
 }
 
 bool pk_json_write(const json_t *value, pk_buf *out, pk_error *err)
 {
     writer to = {.out = out, .err = err};
-    if (json_dump_callback(value, on_written, &to, JSON_COMPACT) == 0)
+    starved = false;
+    if (json_dump_callback(value, on_written, &to, JSON_COMPACT) == 0 && !to.failed)
         return true;
-    if (to.failed)
+    if (to.failed || pk_json_starved(err))
         return false;
     return pk_fail(err, PK_E_INTERNAL, "could not write JSON");
 }

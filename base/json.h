@@ -21,6 +21,10 @@ json_t *pk_json_parse(pk_span text, pk_error *err) PK_MUST_USE;
 /* Compact, keys in the order they were set. Mark out as secret if the content is. */
 bool pk_json_write(const json_t *value, pk_buf *out, pk_error *err) PK_MUST_USE;
 
+/* Was jansson refused memory in this thread since it was last asked? Then *err is set, 53200: to be
+ * asked where a call of jansson's fails that can also fail for another reason. */
+bool pk_json_starved(pk_error *err);
+
 static inline void pk_json_unref(json_t **at)
 {
     json_decref(*at);

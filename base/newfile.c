@@ -9,8 +9,10 @@
 #include "base/newfile.h"
 
 #include "base/buf.h"
+#include "base/crash.h"
 #include "base/encode.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -101,6 +103,7 @@ bool pk_newfile_create(pk_newfile *file, int dir, const char *name, pk_error *er
         pk_newfile_abort(file);
         return false;
     }
+    PK_CRASH_POINT("file created");
     return true;
 }
 
@@ -118,6 +121,7 @@ bool pk_newfile_write(pk_newfile *file, pk_span bytes, pk_error *err)
         bytes.len -= (size_t)done;
         file->size += (uint64_t)done;
     }
+    PK_CRASH_POINT("file written");
     return true;
 }
 
@@ -159,6 +163,7 @@ static bool compare_with(const pk_newfile *file, pk_span expected, pk_error *err
     }
     if (!same || at != expected.len)
         return pk_fail(err, PK_E_IO, "file \"%s\" was not written as intended", file->name);
+    PK_CRASH_POINT("file verified");
     return true;
 }
 
@@ -200,13 +205,17 @@ static bool sync_directory(const pk_newfile *file, pk_error *err)
 bool pk_newfile_commit(pk_newfile *file, pk_span expected, pk_error *err)
 {
     bool synced = sync_fd(file->fd) == 0 || io_failed("sync", file->name, err);
+    PK_CRASH_POINT("file synced");
     if (!synced || !compare_with(file, expected, err) || !give_final_name(file, err)) {
         pk_newfile_abort(file);
         return false;
     }
+    PK_CRASH_POINT("file renamed");
     file->temp[0] = '\0';
     close_file(file);
-    return sync_directory(file, err);
+    synced = sync_directory(file, err);
+    PK_CRASH_POINT("directory synced");
+    return synced;
 }
 
 void pk_newfile_abort(pk_newfile *file)
@@ -216,6 +225,32 @@ void pk_newfile_abort(pk_newfile *file)
     close_file(file);
     (void)unlinkat(file->dir, file->temp, 0);
     file->temp[0] = '\0';
+}
+
+/* ".pgkeep-<hex>.tmp", as random_name makes them. */
+static bool is_temporary(const char *name)
+{
+    const size_t len = strlen(name);
+    return strncmp(name, ".pgkeep-", 8) == 0 && len > 12 && strcmp(name + len - 4, ".tmp") == 0 &&
+           strspn(name + 8, "0123456789abcdef") == len - 12;
+}
+
+size_t pk_newfile_sweep(int dir)
+{
+    size_t removed = 0;
+    const int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = copy < 0 ? NULL : fdopendir(copy);
+    if (list == NULL) {
+        if (copy >= 0)
+            (void)close(copy);
+        return 0;
+    }
+    /* readdir is safe for a stream of one's own. NOLINTNEXTLINE(concurrency-mt-unsafe) */
+    for (const struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list))
+        if (is_temporary(entry->d_name) && unlinkat(dir, entry->d_name, 0) == 0)
+            removed++;
+    (void)closedir(list);
+    return removed;
 }
 
 static bool open_regular(int dir, const char *name, int *fd, pk_error *err)

@@ -31,6 +31,11 @@ bool pk_newfile_commit(pk_newfile *file, pk_span expected, pk_error *err) PK_MUS
 /* Removes the temporary file. Fine after commit, or when nothing was created. */
 void pk_newfile_abort(pk_newfile *file);
 
+/* Removes what processes that were killed left in the directory: temporary names of files that
+ * never got their final one. Only for a directory in which nobody else writes now. Returns how
+ * many. */
+size_t pk_newfile_sweep(int dir);
+
 /* Reads a regular file whole, at most `max` bytes. 58P01 absent, 54000 too large, 58030 otherwise.
  * Does not follow a symbolic link in the last segment. */
 struct pk_buf;

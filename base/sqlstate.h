@@ -12,6 +12,8 @@
     X(PK_E_BACKEND_LOST, "08006", "the PostgreSQL behind went away")                               \
     X(PK_E_PROTOCOL, "08P01", "protocol violation")                                                \
     X(PK_E_UNSUPPORTED, "0A000", "parsed, but not offered")                                        \
+    X(PK_E_NULL, "22004", "a parameter is NULL")                                                   \
+    X(PK_E_CHARACTERS, "22021", "a parameter is no text of client_encoding")                       \
     X(PK_E_PARAMETER, "22023", "invalid parameter value")                                          \
     X(PK_E_IN_TRANSACTION, "25001", "cannot run inside a transaction block")                       \
     X(PK_E_ABORTED_TRANSACTION, "25P02", "current transaction is aborted")                         \
@@ -23,6 +25,7 @@
     X(PK_E_SYNTAX, "42601", "syntax error")                                                        \
     X(PK_E_UNDEFINED_OBJECT, "42704", "no such key or object")                                     \
     X(PK_E_DUPLICATE_OBJECT, "42710", "the key or object exists already")                          \
+    X(PK_E_DATATYPE, "42804", "a parameter is declared as something else than text")               \
     X(PK_E_UNDEFINED_PARAMETER, "42P02", "$n without a value")                                     \
     X(PK_E_CONNECTIONS, "53300", "too many connections")                                           \
     X(PK_E_MEMORY, "53200", "out of memory, or of secure memory")                                  \

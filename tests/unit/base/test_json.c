@@ -231,6 +231,26 @@ static void each_allocation_may_fail(void **state)
     }
 }
 
+/* jansson does not look whether the name of a member was taken. */
+static void a_part_that_does_not_fit_is_never_left_out(void **state)
+{
+    (void)state;
+    pk_error err = {0};
+    PK_AUTO(pk_json_unref)
+    json_t *value = json_pack("{s:s, s:{s:i, s:[s]}, s:b}", "a", "b", "cc", "ddd", 1, "eeee", "f",
+                              "a long name", 1);
+    static const char whole[] =
+        "{\"a\":\"b\",\"cc\":{\"ddd\":1,\"eeee\":[\"f\"]},\"a long name\":true}";
+    assert_non_null(value);
+    for (size_t room = 0; room <= sizeof whole; room++) {
+        PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(room);
+        bool fits = room >= sizeof whole - 1;
+        assert_int_equal(pk_json_write(value, &out, &err), fits);
+        if (fits)
+            assert_true(pk_span_equal(pk_buf_span(&out), pk_span_of(whole)));
+    }
+}
+
 int main(void)
 {
     static pk_suite suite;
@@ -241,6 +261,7 @@ int main(void)
     PK_SUITE_TEST(&suite, it_holds_200000_values_and_no_more);
     PK_SUITE_TEST(&suite, four_mebibytes_are_the_limit);
     PK_SUITE_TEST(&suite, writing_stops_at_the_ceiling);
+    PK_SUITE_TEST(&suite, a_part_that_does_not_fit_is_never_left_out);
     PK_SUITE_TEST(&suite, what_cannot_be_written_is_an_error);
     PK_SUITE_TEST(&suite, nothing_that_was_parsed_is_freed_unwiped);
     PK_SUITE_TEST(&suite, each_allocation_may_fail);

@@ -520,6 +520,23 @@ static void reading_keeps_the_ceiling_of_the_buffer(void **state)
     assert_non_null(strstr(err.message, "\"file\""));
 }
 
+static void what_a_killed_process_left_is_swept_and_nothing_else(void **state)
+{
+    (void)state;
+    static const char *const others[] = {".pgkeep-.tmp",     ".pgkeep-12.tmp.pem", "pgkeep-12.tmp",
+                                         ".pgkeep-12xy.tmp", ".pgkeep-12",         "root.key"};
+    begin();
+    put_file(".pgkeep-0123456789abcdef01234567.tmp", "a key, perhaps");
+    put_file(".pgkeep-00.tmp", "");
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        put_file(others[i], "x");
+    assert_int_equal(pk_newfile_sweep(dir), 2);
+    assert_int_equal(pk_newfile_sweep(dir), 0);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_int_equal(faccessat(dir, others[i], F_OK, 0), 0);
+    assert_int_equal(pk_newfile_sweep(-1), 0);
+}
+
 int main(void)
 {
     static pk_suite suite;
@@ -542,6 +559,7 @@ int main(void)
     PK_SUITE_TEST(&suite, a_missing_directory_is_an_error_that_names_the_file);
     PK_SUITE_TEST(&suite, reading_says_why_it_cannot);
     PK_SUITE_TEST(&suite, reading_keeps_the_ceiling_of_the_buffer);
+    PK_SUITE_TEST(&suite, what_a_killed_process_left_is_swept_and_nothing_else);
     int result = pk_suite_run(&suite, "newfile");
     remove_all();
     (void)close(dir);
