@@ -104,7 +104,8 @@ static bool check_text(const char *text, pk_error *err)
 {
     PK_AUTO(pk_json_unref) json_t *string = json_string(or_empty(text));
     if (string == NULL)
-        return pk_fail(err, PK_E_PARAMETER, "a name for a key file is not valid UTF-8");
+        return !pk_json_starved(err) &&
+               pk_fail(err, PK_E_PARAMETER, "a name for a key file is not valid UTF-8");
     return true;
 }
 
@@ -251,6 +252,8 @@ bool pk_keyset_write(const pk_keyset *set, const char *const *recipients, size_t
 
 static bool damaged(pk_error *err, const char *what)
 {
+    if (pk_json_starved(err))
+        return false; /* the file may be sound */
     pk_fail(err, PK_E_CORRUPT, "the payload of the key file is not valid");
     return pk_error_detail(err, "%s", what);
 }
@@ -285,13 +288,23 @@ static bool parse_time(const char *text, int64_t *wall_us)
     return strcmp(text, again) == 0;
 }
 
-/* Exactly `len` bytes of base64url. */
-static bool unbase64url(const char *text, uint8_t *bytes, size_t len)
+/* After decoding base64: `what` is wrong with the file, unless it is memory that was lacking. */
+static bool bad_base64(const pk_error *fault, const char *what, pk_error *err)
+{
+    if (pk_error_is(fault, PK_E_MEMORY))
+        return pk_fail(err, PK_E_MEMORY, "%s", fault->message);
+    return damaged(err, what);
+}
+
+/* Exactly `len` bytes of base64url; `what` is wrong else. */
+static bool unbase64url(const char *text, uint8_t *bytes, size_t len, const char *what,
+                        pk_error *err)
 {
     PK_AUTO(pk_buf_clear) pk_buf buf = PK_BUF_SECRET(256);
     pk_span span = pk_span_of(text);
-    if (span.len > 256 || !pk_unbase64url(span, &buf, NULL) || pk_buf_span(&buf).len != len)
-        return false;
+    pk_error fault = {0};
+    if (span.len > 256 || !pk_unbase64url(span, &buf, &fault) || pk_buf_span(&buf).len != len)
+        return bad_base64(&fault, what, err);
     memcpy(bytes, pk_buf_span(&buf).ptr, len);
     return true;
 }
@@ -354,8 +367,8 @@ static bool read_key_bytes(const key_words *w, pk_keyset_key *key, pk_error *err
     key->key = pk_secret_blank(PK_KEY_LEN, &bytes, err);
     if (key->key == NULL)
         return false;
-    if (!unbase64url(w->k, bytes, PK_KEY_LEN))
-        return damaged(err, "A key does not have 256 bits.");
+    if (!unbase64url(w->k, bytes, PK_KEY_LEN, "A key does not have 256 bits.", err))
+        return false;
     if (!pk_fingerprint(key->key, key->fp, err))
         return false;
     pk_fingerprint_text(key->fp, fp);
@@ -462,9 +475,11 @@ static bool read_set(json_t *root, pk_keyset *set, pk_error *err)
         return damaged(err, "It has missing, unknown or wrong members.");
     if (!pk_uuid_parse(pk_span_of(store), set->store_uuid) ||
         !parse_time(created_at, &set->created_at) || !is_hex(words[1]) || epoch < 0 || !complete ||
-        !json_is_array(recipients) || !json_is_array(backups) ||
-        !unbase64url(identity, set->signer, sizeof set->signer))
+        !json_is_array(recipients) || !json_is_array(backups))
         return damaged(err, "It has a member with a wrong value.");
+    if (!unbase64url(identity, set->signer, sizeof set->signer,
+                     "It has a member with a wrong value.", err))
+        return false;
     set->store_epoch = epoch;
     return copy_description(set, words, err) && copy_recipients(recipients, set, err) &&
            read_keys(keys, count, set, err);
@@ -477,6 +492,7 @@ static bool signature_right(pk_span line, pk_span signed_line, const uint8_t *pu
     PK_AUTO(pk_buf_clear) pk_buf signature = PK_BUF_MAX(128);
     uint8_t fp[PK_FP_LEN];
     char text[PK_FP_TEXT + 1];
+    pk_error fault = {0};
     if (!pk_identity_fingerprint(public_key, fp, err))
         return false;
     pk_identity_fingerprint_text(fp, text);
@@ -488,9 +504,9 @@ static bool signature_right(pk_span line, pk_span signed_line, const uint8_t *pu
     pk_span code = {after.ptr + PK_FP_TEXT, after.len > PK_FP_TEXT ? after.len - PK_FP_TEXT : 0};
     if (!pk_span_starts_with(line, PK_SPAN(SIGNATURE)) ||
         !pk_span_starts_with(after, pk_span_of(text)) || code.len > 128 ||
-        !pk_unbase64(code, &signature, NULL) ||
+        !pk_unbase64(code, &signature, &fault) ||
         pk_buf_span(&signature).len != PK_IDENTITY_SIGNATURE)
-        return damaged(err, "Its signature line is malformed.");
+        return bad_base64(&fault, "Its signature line is malformed.", err);
     if (!pk_identity_verify(public_key, signed_line, (const uint8_t *)pk_buf_span(&signature).ptr))
         return damaged(err, "Its signature is wrong.");
     return true;

@@ -5,10 +5,12 @@
  * are far apart on purpose: old and other files must open, hostile ones must not keep us busy.
  */
 #include "crypto/kdf.h"
+#include "crypto/kdf_pool.h"
 
 #include "base/encode.h"
 #include "base/json.h"
 #include "crypto/fault.h"
+#include "crypto/kdf_pool.h"
 #include "crypto/random.h"
 #include "crypto/secret_bytes.h"
 
@@ -238,14 +240,33 @@ static pk_secret *derive_pbkdf2(const pk_secret *password, const pk_kdf_params *
     return derive("PBKDF2", list, err);
 }
 
+/* One derivation, on its way through the pool. */
+typedef struct derivation {
+    const pk_secret *password;
+    const pk_kdf_params *params;
+    pk_secret *key;
+    pk_error err;
+} derivation;
+
+static void run_derivation(void *arg)
+{
+    derivation *d = arg;
+    d->key = d->params->alg == PK_KDF_SCRYPT ? derive_scrypt(d->password, d->params, &d->err)
+                                             : derive_pbkdf2(d->password, d->params, &d->err);
+}
+
 pk_secret *pk_kdf_password(const pk_secret *password, const pk_kdf_params *params, pk_error *err)
 {
+    derivation d = {.password = password, .params = params};
     if (!pk_kdf_limits_ok(params)) {
         pk_fail(err, PK_E_CORRUPT, "parameters of a key derivation are damaged");
         return NULL;
     }
-    return params->alg == PK_KDF_SCRYPT ? derive_scrypt(password, params, err)
-                                        : derive_pbkdf2(password, params, err);
+    if (!pk_kdf_pool_run(run_derivation, &d, err))
+        return NULL;
+    if (d.key == NULL && err != NULL)
+        *err = d.err;
+    return d.key;
 }
 
 pk_secret *pk_hkdf(const pk_secret *key, const char *label, pk_span context, pk_error *err)

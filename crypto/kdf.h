@@ -37,7 +37,8 @@ bool pk_kdf_limits_ok(const pk_kdf_params *params);
 bool pk_kdf_params_write(const pk_kdf_params *params, pk_buf *out, pk_error *err) PK_MUST_USE;
 bool pk_kdf_params_read(pk_span json, pk_kdf_params *params, pk_error *err) PK_MUST_USE;
 
-/* 32 bytes from a password. XX001 outside the limits. Passes its own memory cap to scrypt. */
+/* 32 bytes from a password. XX001 outside the limits; 53400 too many wait (kdf_pool.h). Passes its
+ * own memory cap to scrypt. */
 pk_secret *pk_kdf_password(const pk_secret *password, const pk_kdf_params *params,
                            pk_error *err) PK_MUST_USE;
 

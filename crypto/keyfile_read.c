@@ -40,11 +40,14 @@ static bool read_base64(pk_span *rest, pk_buf *der, pk_error *err)
 {
     PK_AUTO(pk_buf_clear) pk_buf text = PK_BUF_MAX(PK_KEYFILE_MAX);
     pk_span line;
+    pk_error fault = {0};
     bool last = false;
     while (next_line(rest, &line)) {
         if (pk_span_equal(line, PK_SPAN(PK_KEYFILE_END)))
-            return pk_unbase64(pk_buf_span(&text), der, NULL) ||
-                   damaged(err, "Its base64 is not valid.");
+            return pk_unbase64(pk_buf_span(&text), der, &fault) ||
+                   (pk_error_is(&fault, PK_E_MEMORY)
+                        ? pk_fail(err, PK_E_MEMORY, "%s", fault.message)
+                        : damaged(err, "Its base64 is not valid."));
         if (last || line.len == 0 || line.len > LINE)
             return damaged(err, "It has a line of a wrong length.");
         last = line.len < LINE;

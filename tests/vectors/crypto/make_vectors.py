@@ -116,6 +116,18 @@ def c_text(text):
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def recovery_code(secret):
+    """160 bits as 32 characters, then the number modulo 1021 as two."""
+    number = int.from_bytes(secret, "big")
+    body = "".join(CROCKFORD[number >> 5 * (31 - i) & 31] for i in range(32))
+    check = number % 1021
+    groups = [body[i : i + 4] for i in range(0, 32, 4)]
+    return "-".join(groups + [CROCKFORD[check // 32] + CROCKFORD[check % 32]])
+
+
 def main():
     out = ["/* Written by make_vectors.py; do not edit. */", "/* clang-format off */",
            "#ifndef PK_TESTS_VECTORS_CRYPTO_H", "#define PK_TESTS_VECTORS_CRYPTO_H", ""]
@@ -128,6 +140,16 @@ def main():
             name = full + (" with a context" if context else "")
             out.append("    {%s, %s, %s, %s, %s}," % tuple(map(c_text, (
                 name, KEY.hex(), full, context.decode(), labelled(KEY, full, context).hex()))))
+    out += ["};", ""]
+
+    out += ["/* kek: of a recovery slot in the store of OTHER's first 16 bytes. */",
+            "static const struct recovery_vector {", "    const char *name, *secret, *code, *kek;",
+            "} recovery_vectors[] __attribute__((unused)) = {"]
+    for name, secret in (("counting bytes", KEY[:20]), ("all zero", bytes(20)),
+                         ("all ones", b"\xff" * 20), ("bytes of a5", OTHER[:20])):
+        kek = labelled(secret, "pgkeep slot 1", OTHER[:16])
+        out.append("    {%s, %s, %s, %s}," % tuple(map(c_text, (
+            name, secret.hex(), recovery_code(secret), kek.hex()))))
     out += ["};", ""]
 
     out += ["static const struct fp_vector {", "    const char *name, *key, *fp, *text;",

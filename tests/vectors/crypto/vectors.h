@@ -20,6 +20,16 @@ static const struct hkdf_vector {
     {"pgkeep kek 1 with a context", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", "pgkeep kek 1", "a context", "f96fe32bc3d101f90144d9841f9167a10b384d61e7df7863151f248a5cc90e79"},
 };
 
+/* kek: of a recovery slot in the store of OTHER's first 16 bytes. */
+static const struct recovery_vector {
+    const char *name, *secret, *code, *kek;
+} recovery_vectors[] __attribute__((unused)) = {
+    {"counting bytes", "000102030405060708090a0b0c0d0e0f10111213", "000G-40R4-0M30-E209-185G-R38E-1W81-24GK-CF", "fc4b320b3922a77b93f4e47de3a6a16e9fb598adbab745c5c22f80b47ff47fcd"},
+    {"all zero", "0000000000000000000000000000000000000000", "0000-0000-0000-0000-0000-0000-0000-0000-00", "547cd23edbddf3cc2ff15fea8144fe1d27410b84a2fe7fcfda16807df0cb56cf"},
+    {"all ones", "ffffffffffffffffffffffffffffffffffffffff", "ZZZZ-ZZZZ-ZZZZ-ZZZZ-ZZZZ-ZZZZ-ZZZZ-ZZZZ-AK", "ab3df1fe4e5c20186c1192f98aa74adadbaa68a2dcc9ab2480f683a3797891a8"},
+    {"bytes of a5", "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5", "MPJT-B9D5-MPJT-B9D5-MPJT-B9D5-MPJT-B9D5-VG", "d2cde563331d128a0eec19f4a47585c84816d51cdbce174b2d0a6a57d50dbcba"},
+};
+
 static const struct fp_vector {
     const char *name, *key, *fp, *text;
 } fp_vectors[] __attribute__((unused)) = {
