@@ -294,6 +294,7 @@ typedef struct chain_walk {
     const pk_catalog *catalog;
     int64_t seq, epoch; /* of the row before */
     uint8_t hash[PK_MAC_LEN];
+    pk_catalog_walk *result;
 } chain_walk;
 
 static bool step_row(void *ctx, const pk_value *values, pk_error *err)
@@ -318,12 +319,22 @@ static bool step_row(void *ctx, const pk_value *values, pk_error *err)
     walk->seq = row.seq;
     walk->epoch = row.epoch;
     memcpy(walk->hash, row.hash.ptr, sizeof walk->hash); /* its length was checked above */
+    walk->result->rows++;
+    if (walk->result->known != NULL && pk_digest_equal(walk->hash, walk->result->known))
+        walk->result->found = true;
     return true;
 }
 
 bool pk_catalog_audit_verify(pk_catalog *catalog, pk_error *err)
 {
-    chain_walk walk = {.catalog = catalog};
+    return pk_catalog_audit_walk(catalog, &(pk_catalog_walk){0}, err);
+}
+
+bool pk_catalog_audit_walk(pk_catalog *catalog, pk_catalog_walk *result, pk_error *err)
+{
+    chain_walk walk = {.catalog = catalog, .result = result};
+    result->rows = 0;
+    result->found = false;
     return must_be_unsealed(catalog, err) &&
            catalog->driver.ops->select(catalog->driver.self, pk_table_of(PK_TABLE_AUDIT),
                                        &(pk_select){0}, step_row, &walk, err) &&

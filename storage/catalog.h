@@ -134,6 +134,7 @@ bool pk_catalog_store(pk_catalog *catalog, pk_arena *arena, pk_row_store *row,
 /* The store key is known: from now on rows are MACed when written and checked when read (XX001 for
  * the row, not for the rest). Derives its own keys; borrows nothing afterwards. */
 bool pk_catalog_unseal(pk_catalog *catalog, const pk_secret *store_key, pk_error *err) PK_MUST_USE;
+/* Forgets those keys: rows can still be read, unchecked; nothing can be written. */
 void pk_catalog_seal(pk_catalog *catalog);
 /* The MAC of the store and slot rows, and that the audit tail's epoch is the store's. XX001. */
 bool pk_catalog_verify(pk_catalog *catalog, pk_error *err) PK_MUST_USE;
@@ -176,5 +177,13 @@ bool pk_catalog_audit_head(pk_catalog *catalog, char hex[static 65], int64_t *ep
 /* Walks the whole chain: XX001 at the first row that was changed, removed, added or moved, or when
  * its end is not the store's epoch. */
 bool pk_catalog_audit_verify(pk_catalog *catalog, pk_error *err) PK_MUST_USE;
+/* The same; says how many rows there are and whether one has the hash that `known` (32 bytes, or
+ * NULL) gives. */
+typedef struct pk_catalog_walk {
+    const uint8_t *known;
+    bool found;
+    int64_t rows;
+} pk_catalog_walk;
+bool pk_catalog_audit_walk(pk_catalog *catalog, pk_catalog_walk *result, pk_error *err) PK_MUST_USE;
 
 #endif

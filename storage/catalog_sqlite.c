@@ -8,6 +8,7 @@
  * memory file. The schema appears in one transaction, so a crash leaves an empty database, which
  * counts as absent, or a whole one.
  */
+#include "base/crash.h"
 #include "base/log.h"
 #include "storage/catalog_driver.h"
 #include "storage/state_dir.h"
@@ -322,6 +323,7 @@ static bool driver_next_id(void *self, const pk_table *table, int64_t *id, pk_er
 
 static bool driver_begin(void *self, pk_error *err)
 {
+    PK_CRASH_POINT("before the transaction");
     return exec_sql(self, "BEGIN IMMEDIATE", "begin a catalog transaction", err);
 }
 
@@ -337,16 +339,19 @@ static bool driver_commit(void *self, bool scrub, pk_error *err)
     sqlite_driver *driver = self;
     if (sqlite3_get_autocommit(driver->db) != 0)
         return pk_fail(err, PK_E_IO, "the catalog transaction was rolled back");
+    PK_CRASH_POINT("before the commit");
     if (!exec_sql(driver, "COMMIT", "commit a catalog transaction", err)) {
         driver_rollback(driver);
         return false;
     }
+    PK_CRASH_POINT("committed");
     /* The old bytes are still in the main file until the log is folded into it. */
     if (scrub && sqlite3_wal_checkpoint_v2(driver->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
                                            NULL) != SQLITE_OK)
         pk_log_warning("keystore: erased data stays in \"%s/%s\" until the next checkpoint: %s",
                        driver->dir.path, FILE_NAME,
                        sqlite3_errstr(sqlite3_extended_errcode(driver->db)));
+    PK_CRASH_POINT("scrubbed");
     return true;
 }
 

@@ -7,6 +7,7 @@
  *
  * Nothing is cached but the root: directories come and go, and each call finds its own.
  */
+#include "base/crash.h"
 #include "base/newfile.h"
 #include "storage/store_driver.h"
 #include "storage/store_path.h"
@@ -375,6 +376,7 @@ static bool file_remove(pk_store *store, const char *name, pk_error *err)
         return true;
     struct stat info;
     char shown[PK_PATH_SHOWN];
+    PK_CRASH_POINT("file removed");
     bool still_there = fstatat(fd, last, &info, AT_SYMLINK_NOFOLLOW) == 0;
     if (still_there || fsync(fd) != 0)
         return pk_fail(err, PK_E_IO, "could not remove file \"%s\"", pk_path_shown(last, shown));
