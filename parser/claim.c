@@ -75,8 +75,9 @@ static bool guard_holds(const pk_tokens *tokens, size_t at, size_t end, pk_claim
     case PK_GUARD_NOT_A_TABLE:
         break;
     }
-    return !more || !(is_unquoted(tokens, at, end, "INTO") || pk_token_is(tokens, at, ",") ||
-                      pk_token_is(tokens, at, "."));
+    return !more || !(is_unquoted(tokens, at, end, "INTO") ||
+                      is_unquoted(tokens, at, end, "FROM") || is_unquoted(tokens, at, end, "AS") ||
+                      pk_token_is(tokens, at, ",") || pk_token_is(tokens, at, "."));
 }
 
 static bool fits(const pk_tokens *tokens, size_t start, size_t end, const pk_claim *claim)

@@ -26,7 +26,7 @@ static const char *const vocabulary[] = {
     "TENANT", "TO", "BY", "ENCRYPTED", "IDENTIFIED", "ROTATE", "INNODB", "MANAGEMENT", "UNTIL",
     "TIME", "SCN", "WITH", "DESCRIPTION", "ONLY", "FORCE", "PASSWORD", "FILE", "URL", "FROM",
     "REGENERATE", "ADD", "DROP", "DISK", "TAPE", "OLD_ACCOUNT", "OLD_PASSWORD", "NEW_ACCOUNT",
-    "NEW_PASSWORD", "INTO", "IN", "AS", "USE", "GO", "EXPLAIN", "PREPARE", "=", ",", "(", ")", ".",
+    "NEW_PASSWORD", "SLOT", "REKEY", "RECOVERY", "CODE", "ENV", "CREDENTIAL", "INTO", "IN", "AS", "USE", "GO", "EXPLAIN", "PREPARE", "=", ",", "(", ")", ".",
 };
 /* clang-format on */
 
@@ -260,4 +260,16 @@ bool pk_cursor_value(pk_cursor *c, unsigned takes, pk_value_class class, pk_valu
     c->stmt->values[c->stmt->value_count++] = *value;
     c->at++;
     return true;
+}
+
+/* secret = string | param | 'FROM' ( 'FILE' | 'ENV' | 'CREDENTIAL' ) string; of the last form only
+ * that it is one. */
+bool pk_cursor_secret(pk_cursor *c, pk_value *value)
+{
+    if (!pk_cursor_sees(c, "FROM FILE") && !pk_cursor_sees(c, "FROM ENV") &&
+        !pk_cursor_sees(c, "FROM CREDENTIAL"))
+        return pk_cursor_value(c, PK_TAKE_STRING | PK_TAKE_PARAM, PK_CLASS_PASSWORD, value);
+    pk_cursor_unsupported(c, "secrets from files, variables and credentials are not supported",
+                          "Write the password in single quotes or as a parameter.");
+    return pk_error_at(c->err, position_of(c, c->tokens->list[c->at].start));
 }

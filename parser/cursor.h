@@ -52,10 +52,7 @@ static inline bool pk_cursor_place(pk_cursor *c, pk_value *value)
 {
     return pk_cursor_value(c, PK_TAKE_STRING | PK_TAKE_PARAM, PK_CLASS_PLACE, value);
 }
-static inline bool pk_cursor_secret(pk_cursor *c, pk_value *value)
-{
-    return pk_cursor_value(c, PK_TAKE_STRING | PK_TAKE_PARAM, PK_CLASS_PASSWORD, value);
-}
+bool pk_cursor_secret(pk_cursor *c, pk_value *value) PK_MUST_USE;
 static inline bool pk_cursor_name(pk_cursor *c, pk_value *value)
 {
     return pk_cursor_value(c, PK_TAKE_WORD, PK_CLASS_NAME, value);

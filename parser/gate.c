@@ -3,8 +3,8 @@
  * Bytes only: no literal, quote or backslash is understood, so neither client_encoding nor
  * standard_conforming_strings can mislead it, and a `;` inside a literal is a false alarm that
  * parse.h settles. No client encoding has a blank, `;`, `-`, `/` or `*` as the second byte of a
- * character, nor can a word of ours that follows one of those be the tail of a character
- * (wire-protocol 4.1).
+ * character (wire-protocol 4.1). Bytes above 0x7f count as blanks here, because some are, and which
+ * ones depends on the encoding; no statement of PostgreSQL begins with one.
  *
  * One pass: comments behind a `;` may lie inside each other's range, so the bytes walked over in
  * gaps are counted, and beyond a budget the answer is yes.
@@ -54,9 +54,28 @@ static inline bool same_word(const char *text, const char *word, size_t len)
     return true;
 }
 
+static inline bool is_high(char c)
+{
+    return (unsigned char)c >= 0x80;
+}
+
+/* In SJIS and BIG5 the second byte of the ideographic blank is '@'. */
+static size_t skip_high(pk_span text, size_t at)
+{
+    while (at < text.len &&
+           (is_high(text.ptr[at]) || (text.ptr[at] == '@' && at > 0 && is_high(text.ptr[at - 1]))))
+        at++;
+    return at;
+}
+
 static size_t skip_gap(gate *g, size_t at)
 {
-    size_t end = pk_scan_gap(g->text, at);
+    size_t end = at;
+    size_t before;
+    do {
+        before = end;
+        end = skip_high(g->text, pk_scan_gap(g->text, end));
+    } while (end > before);
     g->walked += end - at;
     return end;
 }
@@ -66,7 +85,9 @@ static size_t word_end(pk_span text, size_t at)
 {
     if (text.len - at > WORD_MAX)
         text.len = at + WORD_MAX;
-    return pk_scan_word(text, at);
+    while (at < text.len && pk_char_is_word(text.ptr[at]) && !is_high(text.ptr[at]))
+        at++;
+    return at;
 }
 
 static bool second_word_fits(gate *g, size_t at, unsigned head)
@@ -147,7 +168,8 @@ static size_t look(gate *g, size_t at, bool *ours)
 {
     size_t resume = skip_blanks(g->text, at);
     size_t start = resume;
-    while (start < g->text.len && (g->text.ptr[start] == '-' || g->text.ptr[start] == '/')) {
+    while (start < g->text.len && (g->text.ptr[start] == '-' || g->text.ptr[start] == '/' ||
+                                   is_high(g->text.ptr[start]))) {
         size_t end = skip_blanks(g->text, skip_gap(g, start));
         if (end == start)
             break;

@@ -128,6 +128,11 @@ static size_t mask_token(masker *m, size_t at)
     pk_region region = {.end = at};
     if (pk_scan_region(text, at, m->standard_conforming, &region))
         return mask_region(m, &region);
+    size_t wide = pk_scan_wide_blank(text, at);
+    if (wide > 0) {
+        fill(m, at, at + wide, ' ');
+        return at + wide;
+    }
     if (pk_char_is_word_start(c))
         return mask_word(m, at);
     bool digit_next = at + 1 < text.len && pk_char_is_digit(text.ptr[at + 1]);

@@ -1,7 +1,7 @@
 /*
  * From a client's string to statements: lex, split, claim, then the parsers of the claimed ones
- * (parse_oceanbase.c, parse_mssql.c; claims.def names them). Here are also the claims that are only
- * there to be refused.
+ * (parse_oceanbase.c, parse_mssql.c, parse_keystore.c; claims.def names them). Here are also the
+ * claims that are only there to be refused.
  *
  * Whose string it is, is settled before anything in it can fail, so that every failure behind that
  * point is answered by us.
@@ -54,8 +54,7 @@ bool pk_parse_grant(pk_cursor *c)
         c,
         "system privileges and privileges on external connections are "
         "not supported",
-        "Who may run what follows from PostgreSQL: superusers, and the owner of a "
-        "database for its own key.");
+        "Who may run what follows from PostgreSQL's roles: pgkeep print-sql creates them.");
 }
 
 /* The splitter keeps `;` inside parentheses and function bodies together. PostgreSQL refuses one of

@@ -39,7 +39,7 @@ static bool append_value(const pk_value *value, pk_buf *out, pk_error *err)
         return pk_buf_append_span(out, value->source, err);
     switch (value->class) {
     case PK_CLASS_NAME:
-        if (value->kind == PK_VALUE_WORD)
+        if (value->kind == PK_VALUE_WORD || pk_char_is_digit(value->source.ptr[0]))
             return pk_buf_append_span(out, value->source, err);
         return append_quoted(value->text, out, err);
     case PK_CLASS_PLACE:

@@ -9,10 +9,27 @@ static bool at_pair(pk_span text, size_t at, char first, char second)
     return at + 1 < text.len && text.ptr[at] == first && text.ptr[at + 1] == second;
 }
 
+size_t pk_scan_wide_blank(pk_span text, size_t at)
+{
+    const unsigned char *c = (const unsigned char *)text.ptr + at;
+    size_t left = text.len - at;
+    if (left == 0 || c[0] < 0xc2)
+        return 0;
+    if (left >= 2 && c[0] == 0xc2 && c[1] == 0xa0)
+        return 2;
+    if (left < 3)
+        return 0;
+    bool of_2000 = c[0] == 0xe2 && c[1] == 0x80 && /* U+2000 to 200B, 2028, 2029, 202F */
+                   (c[2] <= 0x8b || c[2] == 0xa8 || c[2] == 0xa9 || c[2] == 0xaf);
+    bool ideographic = c[0] == 0xe3 && c[1] == 0x80 && c[2] == 0x80;
+    bool order_mark = c[0] == 0xef && c[1] == 0xbb && c[2] == 0xbf;
+    return of_2000 || ideographic || order_mark ? 3 : 0;
+}
+
 /* {identifier} */
 size_t pk_scan_word(pk_span text, size_t at)
 {
-    while (at < text.len && pk_char_is_word(text.ptr[at]))
+    while (at < text.len && pk_char_is_word(text.ptr[at]) && pk_scan_wide_blank(text, at) == 0)
         at++;
     return at;
 }
@@ -80,6 +97,8 @@ size_t pk_scan_gap(pk_span text, size_t at)
             at = skip_line_comment(text, at);
         else if (at_pair(text, at, '/', '*'))
             at = skip_block_comment(text, at, &closed);
+        else if (pk_scan_wide_blank(text, at) > 0)
+            at += pk_scan_wide_blank(text, at);
         else
             break;
     }

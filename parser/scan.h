@@ -3,7 +3,9 @@
  * (scan.l of PostgreSQL 15). Inside parser/ only: the gate, the mask, the decoding of literals and
  * redaction share it, so that they cannot disagree. Pure; any thread.
  *
- * One liberty: \v is a blank, as in PostgreSQL 16; 15 refuses it outside of literals.
+ * Two liberties: \v is a blank, as in PostgreSQL 16; 15 refuses it outside of literals. And so are
+ * the blanks of Unicode, byte order mark included, which PostgreSQL takes for letters: pasted in
+ * front of or between our words they make no statement of PostgreSQL, only one that it would log.
  */
 #ifndef PK_PARSER_SCAN_H
 #define PK_PARSER_SCAN_H
@@ -36,11 +38,15 @@ static inline bool pk_char_is_word(char c)
     return pk_char_is_word_start(c) || pk_char_is_digit(c) || c == '$';
 }
 
+/* Bytes of the Unicode blank (UTF-8) at `at`: no-break, ideographic and zero-width ones, those of
+ * U+2000, line separators, the byte order mark. 0: there is none. */
+size_t pk_scan_wide_blank(pk_span text, size_t at) PK_MUST_USE;
 /* One past the word that begins at `at`. */
 size_t pk_scan_word(pk_span text, size_t at) PK_MUST_USE;
 /* One past the number: digits, fraction, exponent. */
 size_t pk_scan_number(pk_span text, size_t at) PK_MUST_USE;
-/* One past the blanks and comments at `at`; an unclosed comment reaches to the end of the text. */
+/* One past the blanks, wide ones too, and comments at `at`; an unclosed comment reaches to the end
+ * of the text. */
 size_t pk_scan_gap(pk_span text, size_t at) PK_MUST_USE;
 /* One past the closing quote; `at` is behind the opening one. Without one: the end, *closed false.
  * `doubled`: a quote written twice is one; `backslash`: what follows a backslash is taken as is. */

@@ -31,6 +31,10 @@
     X(PK_STMT_SYMKEY_RESTORE, "symkey_restore", "RESTORE SYMMETRIC KEY")                           \
     X(PK_STMT_SHOW_MASTER_KEYS, "show_master_keys", "SHOW")                                        \
     X(PK_STMT_SHOW_KEY_BACKUPS, "show_key_backups", "SHOW")                                        \
+    X(PK_STMT_KEYSTORE_SEAL, "keystore_seal", "SEAL")                                              \
+    X(PK_STMT_KEYSTORE_UNSEAL, "keystore_unseal", "UNSEAL")                                        \
+    X(PK_STMT_KEYSTORE_ALTER, "keystore_alter", "ALTER KEYSTORE")                                  \
+    X(PK_STMT_KEYSTORE_SHOW, "keystore_show", "SHOW")                                              \
     /* Claimed, so never forwarded, but of a family without a grammar yet: its head decides. */    \
     X(PK_STMT_UNBUILT, "unbuilt", "")
 
@@ -82,6 +86,15 @@ typedef enum pk_alter_action {
     PK_ALTER_ACCOUNT, /* WITH OLD_ACCOUNT / NEW_ACCOUNT: Windows only */
 } pk_alter_action;
 
+typedef enum pk_keystore_action {
+    PK_KEYSTORE_ADD_PASSWORD,
+    PK_KEYSTORE_ADD_FILE,
+    PK_KEYSTORE_ADD_RECOVERY,
+    PK_KEYSTORE_ADD_OTHER, /* a kind of slot that we do not know */
+    PK_KEYSTORE_DROP,
+    PK_KEYSTORE_REKEY,
+} pk_keystore_action;
+
 typedef struct pk_stmt {
     pk_stmt_kind kind;
     pk_span source;   /* from its first to its last token, within the client's string */
@@ -114,6 +127,12 @@ typedef struct pk_stmt {
             pk_value tenant, from, until, pool;
             pk_value data_password, key_from, key_password, description;
         } tenant_restore;
+        struct {                       /* KEYSTORE_UNSEAL, KEYSTORE_ALTER */
+            pk_keystore_action action; /* ALTER */
+            bool recovery;             /* UNSEAL: a recovery code, not a password */
+            pk_value secret;           /* UNSEAL, ADD SLOT */
+            pk_value slot;             /* DROP SLOT: digits, if it is no parameter */
+        } keystore;
     } u;
 } pk_stmt;
 

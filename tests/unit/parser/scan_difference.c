@@ -5,6 +5,7 @@
 #include "scan_difference.h"
 
 #include "parser/lexer.h"
+#include "parser/scan.h"
 
 #include <pg_query.h>
 #include <pg_query/pg_query.pb-c.h>
@@ -158,13 +159,23 @@ static bool continues_over_comment(pk_span text, bool conforming, pk_arena *aren
     return false;
 }
 
+/* Letters to PostgreSQL, blanks to us (scan.h). */
+static bool has_wide_blank(pk_span text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (pk_scan_wide_blank(text, i) > 0)
+            return true;
+    return false;
+}
+
 const char *scan_difference(const char *sql, bool conforming)
 {
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(ARENA_MAX);
     pk_span text = pk_span_bytes(sql, strlen(sql));
     pk_tokens ours;
     pk_error err;
-    if (text.len > SCAN_DIFFERENCE_MAX || continues_over_comment(text, conforming, &arena))
+    if (text.len > SCAN_DIFFERENCE_MAX || has_wide_blank(text) ||
+        continues_over_comment(text, conforming, &arena))
         return NULL;
     if (!pk_lex(text, conforming, &arena, &ours, &err))
         return "we cannot read it";

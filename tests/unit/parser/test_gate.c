@@ -36,7 +36,26 @@ static const struct row {
     {"a longer word", "BACKUPS", false},
     {"a word that goes on with a digit", "BACKUP1", false},
     {"a word that goes on with a dollar", "BACKUP$$", false},
-    {"a word that goes on above 0x7f", "BACKUP\xc3\xa9", false},
+    {"bytes above 0x7f may be blanks: behind a word", "BACKUP\xc3\xa9", true},
+    {"between words", "ALTER\xc2\xa0SYSTEM\xe3\x80\x80 BACKUP", true},
+    {"in front",
+     "\xef\xbb\xbf"
+     "BACKUP x",
+     true},
+    {"in front, among blanks and comments",
+     " \xc2\xa0/* */\xe2\x80\x8b\n"
+     "BACKUP x",
+     true},
+    {"behind a semicolon",
+     "SELECT 1;\xa0"
+     "BACKUP x",
+     true},
+    {"the ideographic blank of SJIS", "\x81@BACKUP x", true},
+    {"the ideographic blank of EUC and GBK",
+     "\xa1\xa1"
+     "BACKUP x",
+     true},
+    {"in front of theirs", "\xef\xbb\xbfSELECT 1", false},
     {"a quote ends a word", "BACKUP'x'", true},
     {"quoted", "\"BACKUP\" INTO", false},
     {"second word", "ALTER SYSTEM BACKUP KEY", true},
@@ -52,10 +71,6 @@ static const struct row {
     {"PREPARE is left to the parser", "PREPARE p AS SELECT 1", true},
     {"GO", "GO\nBACKUP INTO 'x'", true},
     {"SJIS: a quote never is the second byte", "SELECT '\x83\x5c'; BACKUP x", true},
-    {"a word of ours as the tail of a character is none",
-     "\x83"
-     "BACKUP",
-     false},
 };
 
 static void answers(void **state)
@@ -103,7 +118,8 @@ static void comments_within_comments_do_not_add_up(void **state)
     size_t answered = 0;
     for (size_t i = 0; i < PK_COUNT(pieces); i++) {
         char *text = repeated(pieces[i], 500000, "");
-        (void)pk_gate_maybe_ours(pk_span_of(text)); /* either answer is right, at once */
+        const bool either = pk_gate_maybe_ours(pk_span_of(text)); /* is right, at once */
+        (void)either;
         answered++;
         free(text);
     }

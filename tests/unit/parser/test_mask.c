@@ -52,6 +52,13 @@ static const struct row {
     {"nested comment", "/*a/*b*/c*/d", .copy = "/*xxxxxxx*/_"},
     {"operator ends where a comment begins", "+/*a*/-", .copy = "+/*x*/-"},
     {"operator ends at two dashes", "=--a", .copy = "=--x"},
+    {"blanks of Unicode",
+     "a\xc2\xa0"
+     "b\xe3\x80\x80\xef\xbb\xbf\xe2\x80\x8b"
+     "c\xe2\x80\xaf",
+     .copy = "_  _         _   "},
+    {"almost blanks of Unicode", "\xc2\xa1\xe3\x80\x81\xe2\x80\x8c\xc2", .copy = "_________"},
+    {"blanks of Unicode in a literal are not looked at", "'\xc2\xa0'", .copy = "'xx'"},
     {"vertical tab is a blank", "a\vb", .copy = "_ _"},
     {"unclosed string", "a 'b", .copy = "_ 'x"},
     {"unclosed comment", "/* /* */ a", .copy = "/*xxxxxxxx"},

@@ -35,6 +35,18 @@ static const struct row {
     {"a function body of theirs", "CREATE FUNCTION f() BEGIN ATOMIC SELECT 1; SELECT 2; END",
      .kind = PK_SCRIPT_FOREIGN, .kinds = "passthrough"},
 
+    {"a byte order mark in front",
+     "\xef\xbb\xbf"
+     "CLOSE MASTER KEY",
+     .kind = PK_SCRIPT_OURS, .kinds = "dmk_close"},
+    {"blanks of Unicode in front, between and behind",
+     "\xc2\xa0 CLOSE\xe3\x80\x80MASTER\xe2\x80\x8bKEY\xe2\x80\xaf; SELECT 1",
+     .kind = PK_SCRIPT_MIXED, .kinds = "dmk_close passthrough"},
+    {"blanks of Unicode in names of theirs",
+     "SELECT a\xc2\xa0"
+     "b FROM \"\xef\xbb\xbf;CLOSE MASTER KEY\"",
+     .kind = PK_SCRIPT_FOREIGN, .kinds = "passthrough"},
+
     {"malformed", "CLOSE MASTER KEY x", .kind = PK_SCRIPT_OURS, .sqlstate = "42601",
      .kinds = "unbuilt", .position = 18},
     {"the second is malformed; positions count the whole string",

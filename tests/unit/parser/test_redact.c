@@ -39,6 +39,13 @@ static const struct row {
      "ALTER SYSTEM RESTORE t FROM '...' UNTIL SCN = '...' WITH '...' DESCRIPTION '...'"},
     {"accounts", "ALTER SERVICE MASTER KEY WITH OLD_ACCOUNT = 'DOM\\s', OLD_PASSWORD = 'pw'",
      "ALTER SERVICE MASTER KEY WITH OLD_ACCOUNT = '...', OLD_PASSWORD = '******'"},
+    {"a secret of the keystore", "UNSEAL WITH RECOVERY CODE = 'pw'",
+     "UNSEAL WITH RECOVERY CODE = '******'"},
+    {"a password slot", "ALTER KEYSTORE ADD SLOT password 'pw'",
+     "ALTER KEYSTORE ADD SLOT password '******'"},
+    {"what is no kind of slot", "ALTER KEYSTORE ADD SLOT pw 'pw'",
+     "ALTER KEYSTORE ADD SLOT '...' '******'"},
+    {"a slot's number", "ALTER KEYSTORE DROP SLOT 12", "ALTER KEYSTORE DROP SLOT 12"},
     {"a family without a grammar", "BACKUP INTO 's3://pw' WITH encryption_passphrase = 'pw'",
      "BACKUP"},
     {"a statement that failed", "OPEN MASTER KEY DECRYPTION BY PASSWORD = pw", "OPEN MASTER KEY"},
@@ -103,6 +110,10 @@ static const char *const pieces[] = {
     "U&'canary'",
     "EXPLAIN ",
     "GO ",
+    "UNSEAL WITH PASSWORD = ",
+    "UNSEAL WITH RECOVERY CODE = 'canary' ",
+    "ALTER KEYSTORE ADD SLOT ",
+    "password ",
 };
 
 static void no_canary_is_ever_shown(void **state)
