@@ -1,11 +1,13 @@
 /*
- * `pgkeep serve`: bind, then open the engine, then serve. Binding comes first, so that a second
- * instance on the same port fails before it touches the keystore. The end goes the other way round:
- * no session is left when the engine closes, and no worker is left when the server goes.
+ * `pgkeep serve`: bind, then open the engine, then listen for the offline verbs, then serve.
+ * Binding comes first, so that a second instance on the same port fails before it touches the
+ * keystore. The end goes the other way round: no session and no verb is left when the engine
+ * closes, and no worker is left when the server goes.
  */
 #include "cli/cli.h"
 
 #include "base/log.h"
+#include "engine/control.h"
 #include "proxy/server.h"
 
 #include <string.h>
@@ -20,9 +22,24 @@ static void fill_options(const pk_config *config, const char *service, pk_engine
         .create_keystore = strcmp(pk_config_text(config, PK_OPT_KEYSTORE_CREATE), "auto") == 0,
         .expect_keystore = expected[0] == 0 ? NULL : expected,
         .secrets_need_tls = pk_config_bool(config, PK_OPT_REQUIRE_TLS_FOR_SECRETS),
+        .superuser_is_admin = pk_config_bool(config, PK_OPT_SUPERUSER_IS_ADMIN),
+        .owner_manages_dmk = pk_config_bool(config, PK_OPT_OWNER_MANAGES_DMK),
+        .unlock_timeout_ms = pk_config_seconds(config, PK_OPT_KEYSTORE_UNLOCK_TIMEOUT) * 1000,
+        .open_idle_ms = pk_config_seconds(config, PK_OPT_KEYS_OPEN_IDLE_TIMEOUT) * 1000,
     };
     options->key_roots =
         pk_config_list(config, PK_OPT_KEYS_ALLOWED_ROOTS, &options->key_root_count);
+}
+
+/* NULL is no reason to stop: the offline verbs will miss it, clients will not. */
+static pk_control *open_control(const char *state_dir, pk_engine *engine)
+{
+    pk_error err = {0};
+    pk_keeper *keeper = pk_engine_keeper(engine);
+    pk_control *control = keeper == NULL ? NULL : pk_control_open(state_dir, keeper, &err);
+    if (keeper != NULL && control == NULL)
+        pk_log_fault(PK_LOG_WARNING, "no control socket", &err);
+    return control;
 }
 
 static int serve(const pk_config *config)
@@ -41,7 +58,9 @@ static int serve(const pk_config *config)
     pk_engine *engine = pk_engine_open(&options, &pk_clock_system, &err);
     if (engine == NULL)
         return pk_cli_fail(&err, PK_EXIT_FAILED);
+    pk_control *control = open_control(options.state_dir, engine);
     bool served = pk_server_run(server, engine, &err);
+    pk_control_close(control);
     pk_engine_close(engine);
     return served ? PK_EXIT_OK : pk_cli_fail(&err, PK_EXIT_FAILED);
 }

@@ -23,12 +23,45 @@ struct pk_authz {
     char system_identifier[24];
 };
 
+/* clang-format off: a line of SQL is a line */
+#define EQUAL " OPERATOR(pg_catalog.=) "
+/* PostgreSQL's own answer, but not for superusers, to whom it always says yes. */
+#define HOLDS(role)                                                                                \
+    "CASE WHEN r.rolsuper THEN " role EQUAL "ANY (ARRAY(SELECT h.oid FROM held h))"                \
+    " ELSE pg_catalog.pg_has_role(r.oid, " role ", 'USAGE') END"
+#define HOLDS_NAMED(id, name, purpose)                                                             \
+    ", COALESCE((SELECT " HOLDS("p.oid") " FROM pg_catalog.pg_roles p"                             \
+                                         " WHERE p.rolname::pg_catalog.text" EQUAL "'" name        \
+                                         "'), false)"
+
+/* Whether a membership passes on rights is said by the member up to PostgreSQL 15, by the
+ * membership since 16; asked through JSON, since a column that is not there would be an error. */
 static const char rights_query[] =
-    "SELECT r.rolsuper, COALESCE(d.oid, 0)::pg_catalog.text,"
-    " COALESCE(pg_catalog.pg_has_role(r.oid, d.datdba, 'USAGE'), false)"
-    " FROM pg_catalog.pg_roles r"
-    " LEFT JOIN pg_catalog.pg_database d ON d.datname::pg_catalog.text OPERATOR(pg_catalog.=) $2"
-    " WHERE r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) $1";
+    "WITH RECURSIVE held(oid) AS ("
+    " SELECT m.oid FROM pg_catalog.pg_roles m WHERE m.rolname::pg_catalog.text" EQUAL "$1"
+    " UNION SELECT a.roleid FROM held h"
+    " JOIN pg_catalog.pg_auth_members a ON a.member" EQUAL "h.oid"
+    " JOIN pg_catalog.pg_roles m ON m.oid" EQUAL "h.oid"
+    " WHERE COALESCE((pg_catalog.to_jsonb(a) OPERATOR(pg_catalog.->>) 'inherit_option')"
+    "::pg_catalog.bool, m.rolinherit))"
+    " SELECT r.rolsuper, COALESCE(d.oid, 0)::pg_catalog.text,"
+    " COALESCE(" HOLDS("d.datdba") ", false),"
+                                   " COALESCE(pg_catalog.has_database_privilege(r.oid, d.oid, "
+                                   "'CONNECT'), false)" PK_ROLES(
+                                       HOLDS_NAMED) " FROM pg_catalog.pg_roles r"
+                                                    " LEFT JOIN pg_catalog.pg_database d ON "
+                                                    "d.datname::pg_catalog.text" EQUAL "$2"
+                                                    " WHERE r.rolname::pg_catalog.text" EQUAL "$1";
+
+#define OR_NAMED(id, name, purpose) ", ('" name "')"
+static const char absent_query[] =
+    "SELECT pg_catalog.string_agg(w.name, ', ') FROM (VALUES (NULL::pg_catalog.text)" PK_ROLES(
+        OR_NAMED) ") w(name)"
+                  " WHERE w.name IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles p"
+                  " WHERE p.rolname::pg_catalog.text" EQUAL "w.name)";
+/* clang-format on */
+
+enum { FIELD_SUPERUSER, FIELD_OID, FIELD_OWNER, FIELD_CONNECT, FIELD_ROLES };
 
 static void drop_result(PGresult **at)
 {
@@ -204,6 +237,11 @@ static PGresult *query(pk_authz *authz, const char *sql, int count, const char *
     return NULL;
 }
 
+static bool is_true(const PGresult *res, int field)
+{
+    return PQgetvalue(res, 0, field)[0] == 't';
+}
+
 bool pk_authz_ask(pk_authz *authz, const char *user, const char *database, pk_rights *rights,
                   pk_error *err)
 {
@@ -216,9 +254,12 @@ bool pk_authz_ask(pk_authz *authz, const char *user, const char *database, pk_ri
     if (PQntuples(res) != 1)
         return pk_fail(err, PK_E_PRIVILEGE,
                        "permission denied: the server does not know this role");
-    rights->superuser = PQgetvalue(res, 0, 0)[0] == 't';
-    rights->db_oid = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
-    rights->owner = PQgetvalue(res, 0, 2)[0] == 't';
+    rights->superuser = is_true(res, FIELD_SUPERUSER);
+    rights->db_oid = strtoll(PQgetvalue(res, 0, FIELD_OID), NULL, 10);
+    rights->owner = is_true(res, FIELD_OWNER);
+    rights->connect = is_true(res, FIELD_CONNECT);
+    for (int i = 0; i < PK_ROLE_COUNT; i++)
+        rights->roles[i] = is_true(res, FIELD_ROLES + i);
     const char *version = PQparameterStatus(authz->conn, "server_version");
     snprintf(rights->server_version, sizeof rights->server_version, "%s",
              version == NULL ? "" : version);
@@ -252,7 +293,12 @@ bool pk_authz_databases(pk_authz *authz, pk_arena *arena, pk_authz_database **li
 void pk_authz_probe(pk_authz *authz)
 {
     pk_error dropped;
-    PQclear(query(authz, "SELECT 1", 0, NULL, &dropped));
+    __attribute__((cleanup(drop_result))) PGresult *res =
+        query(authz, absent_query, 0, NULL, &dropped);
+    if (res != NULL && PQntuples(res) == 1 && !PQgetisnull(res, 0, 0))
+        pk_log_warning("PostgreSQL has no roles %s; without them only superusers and owners of "
+                       "databases may run key statements (pgkeep print-sql makes them)",
+                       PQgetvalue(res, 0, 0));
 }
 
 void pk_authz_rest(pk_authz *authz)

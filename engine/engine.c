@@ -1,11 +1,12 @@
 /*
  * The workers. A request is taken off one bounded queue by one of a few threads, its statements run
- * in order up to the first failure, and it is handed back through its callback. The keystore is
- * opened by the first worker before its first statement; while it cannot be, every key statement
- * says why, and a new attempt is made for each. Forwarding never waits for any of this.
+ * in order up to the first failure, and it is handed back through its callback. Keys are the
+ * keeper's: a worker asks it, and while the keystore is sealed or not there its calls say so, each
+ * after a new attempt. Forwarding never waits for any of this.
  */
 #include "engine/engine.h"
 
+#include "base/crash.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/queue.h"
@@ -20,7 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#define WORKERS_DEFAULT 2u
+#define WORKERS_DEFAULT 4u
 #define WORKERS_MAX     16u
 #define QUEUE_MAX       64u
 #define EXECUTION_MAX   (16u << 20)
@@ -32,8 +33,7 @@ struct pk_engine {
     pthread_t threads[WORKERS_MAX];
     unsigned worker_count;
 
-    pthread_mutex_t keystore_lock; /* held while it is being opened: never by the loop's thread */
-    pk_keystore *keystore;
+    pk_keeper *keeper;
 
     pthread_mutex_t lock; /* of everything below; held for moments only */
     bool closing;
@@ -113,69 +113,47 @@ static void free_options(pk_engine_options *options)
 
 /* Keystore */
 
-/* Opened once, by whoever comes first. */
-static pk_keystore *keystore(pk_engine *engine, pk_error *err)
+/* A keystore that is not there or sealed has been told by the keeper, with the reason. */
+static void tell_keystore(pk_engine *engine)
 {
-    pthread_mutex_lock(&engine->keystore_lock);
-    if (engine->keystore == NULL) {
-        const pk_engine_options *o = &engine->options;
-        engine->keystore = pk_keystore_open(o->state_dir, o->create_keystore, o->expect_keystore,
-                                            engine->clock, err);
-    }
-    pk_keystore *ks = engine->keystore;
-    pthread_mutex_unlock(&engine->keystore_lock);
-    return ks;
-}
-
-static void open_at_start(pk_engine *engine)
-{
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(EXECUTION_MAX);
     pk_error err = {0};
-    pk_keystore_summary summary;
-    pk_keystore *ks = keystore(engine, &err);
-    if (ks == NULL) {
+    pk_keeper_status status;
+    if (!pk_keeper_status_get(engine->keeper, &arena, &status, &err))
         pk_log_fault(PK_LOG_WARNING, "keystore not available; forwarding goes on", &err);
-        return;
-    }
-    if (pk_keystore_summary_get(ks, &summary, &err))
-        pk_log_info("keystore %s open, signing key %s, service master key %s", summary.uuid,
-                    summary.identity, summary.service_master_key);
+    else if (strcmp(status.state, "open") == 0)
+        pk_log_info("keystore %s open, signing key %s, service master key %s", status.uuid,
+                    status.identity, status.service_master_key);
 }
 
-/* Why there is none is told to superusers; it names directories. */
-static bool no_keystore(const pk_exec_context *ctx, const pk_error *why, pk_error *err)
+void pk_exec_hide_absence(const pk_exec_context *ctx, pk_error *err)
 {
-    if (!ctx->rights.superuser)
-        return pk_fail(err, PK_E_STATE, "the keystore is not available");
-    *err = *why;
-    pk_error_wrap(err, "the keystore is not available");
-    memcpy(err->sqlstate, PK_E_STATE, sizeof err->sqlstate);
-    return false;
+    static const char absent[] = "the keystore is not available";
+    if (!ctx->rights.admin && pk_error_is(err, PK_E_STATE) &&
+        strncmp(err->message, absent, sizeof absent - 1) == 0)
+        pk_fail(err, PK_E_STATE, "%s", absent);
 }
 
 /* One statement */
 
-/* A failure that the keystore did not write down gets a row of its own. */
-static bool audit_failure(pk_exec_context *ctx, const pk_error *fault, pk_error *err)
+/* A SHOW, a refusal or a failure has no row yet. Where no row can be written, because the keystore
+ * is sealed or not there, the log line is all there is. */
+static bool write_row(pk_exec_context *ctx, pk_error *err)
 {
-    if (ctx->audited)
-        return true;
-    pk_audit_outcome(&ctx->audit, fault, ctx->arena);
-    return pk_keystore_audit(ctx->keystore, &ctx->audit, err);
-}
-
-/* A SHOW changes nothing and has no row yet when it succeeds. */
-static bool audit_success(pk_exec_context *ctx, pk_error *err)
-{
-    return ctx->audited || pk_keystore_audit(ctx->keystore, &ctx->audit, err);
+    return ctx->audited || pk_keeper_audit(ctx->keeper, &ctx->audit, err) ||
+           pk_error_is(err, PK_E_STATE);
 }
 
 static bool run_audited(pk_exec_context *ctx, bool authorized, pk_error *err)
 {
     pk_error audit_error = {0};
     const bool ok = authorized && pk_exec_check_canceled(ctx, err) && pk_exec_run(ctx, err);
-    const bool written =
-        ok ? audit_success(ctx, &audit_error) : audit_failure(ctx, err, &audit_error);
+    if (!ok && !ctx->audited)
+        pk_audit_outcome(&ctx->audit, err, ctx->arena);
+    const bool written = write_row(ctx, &audit_error);
     pk_audit_log(&ctx->audit);
+    if (!ok)
+        pk_exec_hide_absence(ctx, err);
     if (written)
         return ok;
     pk_log_fault(PK_LOG_ERROR, "audit row could not be written", &audit_error);
@@ -188,18 +166,13 @@ static bool run_audited(pk_exec_context *ctx, bool authorized, pk_error *err)
 /* Rights first: who may not run it learns nothing about the keystore. */
 static bool authorize_and_run(pk_engine *engine, pk_exec_context *ctx, pk_error *err)
 {
-    pk_error why = {0};
-    const bool authorized = pk_exec_authorize(ctx, err);
-    ctx->keystore = keystore(engine, &why);
-    if (ctx->keystore == NULL)
-        return authorized && no_keystore(ctx, &why, err);
     pk_error fault = {0};
-    if (!pk_audit_begin(ctx->request, ctx->stmt, pk_keystore_now(ctx->keystore), ctx->arena,
-                        &ctx->audit, &fault)) {
-        *err = fault;
-        return false;
-    }
-    return run_audited(ctx, authorized, err);
+    const bool authorized = pk_exec_authorize(ctx, err);
+    if (pk_audit_begin(ctx->request, ctx->stmt, engine->clock->wall_us(engine->clock), ctx->arena,
+                       &ctx->audit, &fault))
+        return run_audited(ctx, authorized, err);
+    *err = fault;
+    return false;
 }
 
 static bool run_statement(worker *w, pk_authz *authz, pk_request *request, const pk_stmt *stmt,
@@ -210,6 +183,7 @@ static bool run_statement(worker *w, pk_authz *authz, pk_request *request, const
     pk_exec_context ctx = {.options = &engine->options,
                            .request = request,
                            .stmt = stmt,
+                           .keeper = engine->keeper,
                            .authz = authz,
                            .arena = &arena,
                            .result = result};
@@ -235,6 +209,9 @@ static void run_request(worker *w, pk_authz *authz, pk_request *request)
         request->results[request->result_count++] = result;
         result->failed = !run_statement(w, authz, request, stmt, result, &result->error);
         if (result->failed) {
+            if (pk_error_is(&result->error, PK_E_MEMORY)) /* what it was for, nobody could say */
+                pk_error_wrap(&result->error, "could not run %s in database \"%s\"",
+                              pk_exec_name(stmt), request->database);
             pk_log_fault(PK_LOG_INFO, pk_exec_name(stmt), &result->error);
             return;
         }
@@ -288,7 +265,7 @@ static void *work(void *arg)
     worker *w = arg;
     PK_AUTO_PTR(pk_authz_free) pk_authz *authz = pk_authz_new(w->engine->options.service);
     if (w->index == 0) {
-        open_at_start(w->engine);
+        tell_keystore(w->engine);
         pk_authz_probe(authz);
         pk_authz_rest(authz);
     }
@@ -301,6 +278,7 @@ static void *work(void *arg)
         run_request(w, authz, request);
         pk_authz_rest(authz);
         end(w);
+        PK_CRASH_POINT("statement done");
         request->done(request->ctx, request);
     }
     pk_free(w);
@@ -341,11 +319,16 @@ pk_engine *pk_engine_open(const pk_engine_options *options, const pk_clock *cloc
     engine->clock = clock;
     engine->queue = pk_queue_new(QUEUE_MAX);
     pthread_mutex_init(&engine->lock, NULL);
-    pthread_mutex_init(&engine->keystore_lock, NULL);
     unsigned count = options->workers == 0 ? WORKERS_DEFAULT : options->workers;
     if (count > WORKERS_MAX)
         count = WORKERS_MAX;
-    if (start_workers(engine, count, err))
+    const pk_keeper_options keys = {.state_dir = options->state_dir,
+                                    .expect = options->expect_keystore,
+                                    .create = options->create_keystore,
+                                    .unlock_timeout_ms = options->unlock_timeout_ms,
+                                    .open_idle_ms = options->open_idle_ms};
+    engine->keeper = pk_keeper_open(&keys, clock, err);
+    if (engine->keeper != NULL && start_workers(engine, count, err))
         return engine;
     pk_engine_close(engine);
     return NULL;
@@ -362,10 +345,9 @@ void pk_engine_close(pk_engine *engine)
     for (unsigned i = 0; i < engine->worker_count; i++)
         pthread_join(engine->threads[i], NULL);
     pk_queue_free(engine->queue);
-    pk_keystore_close(engine->keystore);
+    pk_keeper_close(engine->keeper);
     free_options(&engine->options);
     pthread_mutex_destroy(&engine->lock);
-    pthread_mutex_destroy(&engine->keystore_lock);
     pk_free(engine);
 }
 
@@ -398,12 +380,29 @@ void pk_engine_cancel(pk_engine *engine, uint64_t number)
     pthread_mutex_unlock(&engine->lock);
 }
 
+void pk_engine_forget_session(pk_engine *engine, uint64_t session)
+{
+    pk_keeper_forget_session(engine->keeper, session);
+}
+
+void pk_engine_drain(pk_engine *engine)
+{
+    pk_keeper_drain(engine->keeper);
+}
+
+pk_keeper *pk_engine_keeper(pk_engine *engine)
+{
+    return engine->keeper;
+}
+
 bool pk_engine_create_keystore(const char *state_dir, const pk_clock *clock,
                                pk_keystore_summary *summary, pk_error *err)
 {
     if (!pk_keystore_create(state_dir, clock, err))
-        return false;
+        return pk_error_is(err, PK_E_MEMORY) &&
+               pk_error_wrap(err, "could not create a keystore in \"%s\"", state_dir);
     PK_AUTO_PTR(pk_keystore_close)
     pk_keystore *ks = pk_keystore_open(state_dir, false, NULL, clock, err);
-    return ks != NULL && pk_keystore_summary_get(ks, summary, err);
+    return (ks != NULL && pk_keystore_summary_get(ks, summary, err)) ||
+           pk_error_wrap(err, "the keystore in \"%s\" was made, but cannot be opened", state_dir);
 }

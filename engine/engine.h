@@ -23,7 +23,11 @@ typedef struct pk_engine_options {
     bool create_keystore;        /* keystore.create = auto */
     const char *expect_keystore; /* keystore.expect: uuid text, or NULL */
     bool secrets_need_tls;       /* security.require_tls_for_secrets */
-    unsigned workers;            /* 0: the default, 2 */
+    bool superuser_is_admin;     /* security.superuser_is_admin */
+    bool owner_manages_dmk;      /* security.owner_manages_dmk */
+    uint32_t unlock_timeout_ms;  /* keystore.unlock_timeout */
+    uint32_t open_idle_ms;       /* keys.open_idle_timeout; 0: never */
+    unsigned workers;            /* 0: the default, 4 */
 } pk_engine_options;
 
 /*
@@ -32,8 +36,8 @@ typedef struct pk_engine_options {
  */
 bool pk_engine_init_process(pk_error *err) PK_MUST_USE;
 
-/* Copies the options; starts the workers, the first of which opens and unseals the keystore
- * (creating it, if so configured). Fails only without memory or threads. */
+/* Copies the options; starts the keeper, which opens and unseals the keystore (creating it, if so
+ * configured), and the workers. Fails only without memory or threads. */
 pk_engine *pk_engine_open(const pk_engine_options *options, const pk_clock *clock,
                           pk_error *err) PK_MUST_USE;
 /* Lets running statements end (waiting ones are answered 57P01), then stops the workers. Waits. */
@@ -45,6 +49,17 @@ void pk_engine_submit(pk_engine *engine, pk_request *request);
 /* Asks a waiting or running request to stop at its next safe point; unknown numbers are ignored.
  * Any thread. */
 void pk_engine_cancel(pk_engine *engine, uint64_t number);
+
+/* The master keys that this session opened are closed and wiped: it ended, its identity changed, or
+ * DISCARD ALL. Also to be called when a request comes back whose session is gone. Any thread, never
+ * waits. */
+void pk_engine_forget_session(pk_engine *engine, uint64_t session);
+/* `serve` is ending: the keystore is given up whenever no statement runs, so that a successor can
+ * have it. Any thread, never waits. */
+void pk_engine_drain(pk_engine *engine);
+
+/* For the control socket (control.h): the engine's own keeper, borrowed until pk_engine_close. */
+struct pk_keeper *pk_engine_keeper(pk_engine *engine);
 
 /* `pgkeep init`: makes state directory, root secret and keystore, prints nothing. 42710 if there is
  * one already. uuid and identity are texts to show. Blocking. */

@@ -12,55 +12,88 @@
 
 #include <string.h>
 
-typedef enum right {
-    RIGHT_ADMIN,   /* superuser */
-    RIGHT_OWNER,   /* owner of the session's database, or superuser */
-    RIGHT_TENANTS, /* owner for the own database; superuser for TENANT and in the admin database */
-} right;
+/* Who may, beside administrators, who may all (DECISIONS 10): one bit for each role, and these. */
+enum {
+    OWNER = 1u << PK_ROLE_COUNT,          /* of the session's database */
+    OWN_ONLY = 1u << (PK_ROLE_COUNT + 1), /* the owner not with TENANT, nor when all are meant */
+    EVERYBODY = 1u << (PK_ROLE_COUNT + 2),
+    ADMIN = 0,
+    KEY_ADMIN = 1u << PK_ROLE_KEY_ADMIN,
+    KEY_EXPORT = 1u << PK_ROLE_KEY_EXPORT,
+    KEY_RESTORE = 1u << PK_ROLE_KEY_RESTORE,
+    MONITOR = 1u << PK_ROLE_MONITOR,
+    ANY_ROLE = (1u << PK_ROLE_COUNT) - 1,
+};
+
+enum {
+    IN_BLOCK = 1, /* a transaction block bears it (DECISIONS 8b1) */
+    SEALED = 2,   /* needs no open keystore */
+};
 
 typedef struct entry {
-    right right;
-    bool in_block;
+    unsigned who, flags;
     pk_exec_handler handler;
+    const pk_column *(*columns)(size_t *count);
     const char *hint; /* of 0A000 */
 } entry;
 
 #define LATER_KEYS                                                                                 \
-    "This version creates, backs up, restores and shows master keys; the statement comes with a "  \
-    "later one."
+    "This version creates, opens, backs up, restores and shows master keys; the statement comes "  \
+    "with a later one."
+#define CREATES  (KEY_ADMIN | OWNER)
+#define EXPORTS  (KEY_EXPORT | OWNER)
+#define RESTORES (KEY_RESTORE | OWNER)
+#define SHOWS    (MONITOR | OWNER)
 
+/* clang-format off: it is a table */
 static const entry table[PK_STMT_KIND_COUNT] = {
-    [PK_STMT_TENANT_KEY_BACKUP] = {RIGHT_TENANTS, false, pk_exec_tenant_key_backup, NULL},
-    [PK_STMT_TENANT_KEY_RESTORE] = {RIGHT_TENANTS, false, pk_exec_tenant_key_restore, NULL},
-    [PK_STMT_TENANT_KEY_ROTATE] = {RIGHT_OWNER, false, NULL, LATER_KEYS},
+    [PK_STMT_TENANT_KEY_BACKUP] = {EXPORTS | OWN_ONLY, 0, pk_exec_tenant_key_backup, NULL, NULL},
+    [PK_STMT_TENANT_KEY_RESTORE] = {RESTORES | OWN_ONLY, 0, pk_exec_tenant_key_restore, NULL, NULL},
+    [PK_STMT_TENANT_KEY_ROTATE] = {CREATES, 0, NULL, NULL, LATER_KEYS},
     [PK_STMT_TENANT_RESTORE] =
-        {RIGHT_ADMIN, false, NULL,
+        {ADMIN, 0, NULL, NULL,
          "To restore a key use ALTER SYSTEM RESTORE KEY [TENANT = name] FROM 'path'."},
-    [PK_STMT_SET_ENCRYPTION] = {RIGHT_OWNER, true, NULL, LATER_KEYS},
-    [PK_STMT_SET_DECRYPTION] = {RIGHT_OWNER, true, NULL, LATER_KEYS},
-    [PK_STMT_SMK_BACKUP] = {RIGHT_ADMIN, false, pk_exec_smk_backup, NULL},
-    [PK_STMT_SMK_RESTORE] = {RIGHT_ADMIN, false, pk_exec_smk_restore, NULL},
-    [PK_STMT_SMK_ALTER] = {RIGHT_ADMIN, false, NULL, LATER_KEYS},
-    [PK_STMT_DMK_CREATE] = {RIGHT_OWNER, false, pk_exec_dmk_create, NULL},
-    [PK_STMT_DMK_OPEN] = {RIGHT_OWNER, true, NULL,
-                          "A master key that the service master key protects need not be opened."},
-    [PK_STMT_DMK_CLOSE] = {RIGHT_OWNER, true, NULL,
-                           "A master key that the service master key protects need not be closed."},
-    [PK_STMT_DMK_ALTER] = {RIGHT_OWNER, false, NULL, LATER_KEYS},
-    [PK_STMT_DMK_DROP] = {RIGHT_OWNER, false, NULL, LATER_KEYS},
-    [PK_STMT_DMK_BACKUP] = {RIGHT_OWNER, false, pk_exec_dmk_backup, NULL},
-    [PK_STMT_DMK_RESTORE] = {RIGHT_OWNER, false, pk_exec_dmk_restore, NULL},
-    [PK_STMT_SYMKEY_BACKUP] = {RIGHT_OWNER, false, NULL, LATER_KEYS},
-    [PK_STMT_SYMKEY_RESTORE] = {RIGHT_OWNER, false, NULL, LATER_KEYS},
-    [PK_STMT_SHOW_MASTER_KEYS] = {RIGHT_OWNER, true, pk_exec_show_master_keys, NULL},
-    [PK_STMT_SHOW_KEY_BACKUPS] = {RIGHT_OWNER, true, NULL,
-                                  "SHOW MASTER KEYS tells whether each key is backed up."},
-    [PK_STMT_UNBUILT] = {RIGHT_ADMIN, true, NULL, LATER_KEYS},
+    [PK_STMT_SET_ENCRYPTION] = {ANY_ROLE | OWNER, IN_BLOCK, NULL, NULL, LATER_KEYS},
+    [PK_STMT_SET_DECRYPTION] = {ANY_ROLE | OWNER, IN_BLOCK, NULL, NULL, LATER_KEYS},
+    [PK_STMT_SMK_BACKUP] = {ADMIN, 0, pk_exec_smk_backup, NULL, NULL},
+    [PK_STMT_SMK_RESTORE] = {ADMIN, 0, pk_exec_smk_restore, NULL, NULL},
+    [PK_STMT_SMK_ALTER] = {ADMIN, 0, NULL, NULL, LATER_KEYS},
+    [PK_STMT_DMK_CREATE] = {CREATES, 0, pk_exec_dmk_create, NULL, NULL},
+    [PK_STMT_DMK_OPEN] = {ANY_ROLE | OWNER, IN_BLOCK, pk_exec_dmk_open, NULL, NULL},
+    [PK_STMT_DMK_CLOSE] = {EVERYBODY, IN_BLOCK | SEALED, pk_exec_dmk_close, NULL, NULL},
+    [PK_STMT_DMK_ALTER] = {CREATES, 0, NULL, NULL, LATER_KEYS},
+    [PK_STMT_DMK_DROP] = {CREATES, 0, NULL, NULL, LATER_KEYS},
+    [PK_STMT_DMK_BACKUP] = {EXPORTS, 0, pk_exec_dmk_backup, NULL, NULL},
+    [PK_STMT_DMK_RESTORE] = {RESTORES, 0, pk_exec_dmk_restore, NULL, NULL},
+    [PK_STMT_SYMKEY_BACKUP] = {EXPORTS, 0, NULL, NULL, LATER_KEYS},
+    [PK_STMT_SYMKEY_RESTORE] = {RESTORES, 0, NULL, NULL, LATER_KEYS},
+    [PK_STMT_SHOW_MASTER_KEYS] = {SHOWS, IN_BLOCK, pk_exec_show_master_keys,
+                                  pk_exec_master_key_columns, NULL},
+    [PK_STMT_SHOW_KEY_BACKUPS] = {SHOWS, IN_BLOCK, pk_exec_show_key_backups,
+                                  pk_exec_key_backup_columns, NULL},
+    [PK_STMT_KEYSTORE_SEAL] = {ADMIN, 0, pk_exec_keystore_seal, NULL, NULL},
+    [PK_STMT_KEYSTORE_UNSEAL] = {ADMIN, SEALED, pk_exec_keystore_unseal, NULL, NULL},
+    [PK_STMT_KEYSTORE_ALTER] = {ADMIN, 0, pk_exec_keystore_alter, NULL, NULL},
+    [PK_STMT_KEYSTORE_SHOW] = {ADMIN, IN_BLOCK | SEALED, pk_exec_keystore_show,
+                               pk_exec_keystore_columns, NULL},
+    [PK_STMT_UNBUILT] = {ADMIN, IN_BLOCK, NULL, NULL, LATER_KEYS},
 };
+/* clang-format on */
 
 bool pk_exec_in_block(pk_stmt_kind kind)
 {
-    return table[kind].in_block;
+    return (table[kind].flags & IN_BLOCK) != 0;
+}
+
+bool pk_exec_runs_sealed(pk_stmt_kind kind)
+{
+    return (table[kind].flags & SEALED) != 0;
+}
+
+const pk_column *pk_exec_columns(pk_stmt_kind kind, size_t *count)
+{
+    *count = 0;
+    return table[kind].columns == NULL ? NULL : table[kind].columns(count);
 }
 
 const char *pk_exec_name(const pk_stmt *stmt)
@@ -68,14 +101,41 @@ const char *pk_exec_name(const pk_stmt *stmt)
     return stmt->head != NULL && stmt->head[0] != '\0' ? stmt->head : stmt->tag;
 }
 
+static bool not_offered(pk_error *err, const char *what, const char *hint)
+{
+    pk_fail(err, PK_E_UNSUPPORTED, "%s", what);
+    return pk_error_hint(err, "%s", hint);
+}
+
+static bool check_slot_offered(pk_keystore_action action, pk_error *err)
+{
+    switch (action) {
+    case PK_KEYSTORE_ADD_PASSWORD:
+    case PK_KEYSTORE_ADD_FILE:
+    case PK_KEYSTORE_DROP:
+        return true;
+    case PK_KEYSTORE_ADD_RECOVERY: /* an answer travels, and clients log it */
+        return not_offered(err, "a recovery code is not sent over a connection",
+                           "Run pgkeep key recovery on the host of pgkeep.");
+    case PK_KEYSTORE_ADD_OTHER:
+        return not_offered(err, "there are no unlock slots of this kind",
+                           "Kinds of slots are password and file; a recovery code comes from "
+                           "pgkeep key recovery.");
+    case PK_KEYSTORE_REKEY:
+        break;
+    }
+    return not_offered(err, "ALTER KEYSTORE REKEY is not supported by this version of pgkeep",
+                       "Add the new slots, drop the old ones, and back up the service master key.");
+}
+
 static bool check_offered(const pk_stmt *stmt, pk_error *err)
 {
     const entry *e = &table[stmt->kind];
-    if (stmt->kind == PK_STMT_SMK_ALTER && stmt->u.master_key.action == PK_ALTER_ACCOUNT) {
-        pk_fail(err, PK_E_UNSUPPORTED, "there are no Windows service accounts here");
-        return pk_error_hint(err,
-                             "The service master key is protected by the keystore's unlock slots.");
-    }
+    if (stmt->kind == PK_STMT_SMK_ALTER && stmt->u.master_key.action == PK_ALTER_ACCOUNT)
+        return not_offered(err, "there are no Windows service accounts here",
+                           "The service master key is protected by the keystore's unlock slots.");
+    if (stmt->kind == PK_STMT_KEYSTORE_ALTER)
+        return check_slot_offered(stmt->u.keystore.action, err);
     if (e->handler != NULL)
         return true;
     const char *what = pk_exec_name(stmt);
@@ -170,45 +230,135 @@ static bool check_master_key(const pk_stmt *stmt, const pk_exec_session *session
     return check_new_password(&stmt->u.master_key.encryption, session, err);
 }
 
+static bool check_keystore(const pk_stmt *stmt, const pk_exec_session *session, pk_error *err)
+{
+    const pk_value *secret = &stmt->u.keystore.secret;
+    int64_t slot;
+    if (stmt->kind == PK_STMT_KEYSTORE_UNSEAL)
+        return pk_password_check_presented(secret->text, err) || pk_error_at(err, secret->position);
+    if (stmt->u.keystore.action == PK_KEYSTORE_DROP)
+        return pk_exec_slot_number(&stmt->u.keystore.slot, &slot, err);
+    return check_new_password(secret, session, err);
+}
+
 static bool check_block(const pk_stmt *stmt, const pk_exec_session *session, pk_error *err)
 {
     if (!session->in_block || pk_exec_in_block(stmt->kind))
         return true;
-    return pk_fail(err, PK_E_IN_TRANSACTION, "%s cannot run inside a transaction block", stmt->tag);
+    return pk_fail(err, PK_E_IN_TRANSACTION, "%s cannot run inside a transaction block",
+                   pk_exec_name(stmt));
+}
+
+/* By the member of the union that a kind uses (stmt.h). */
+static bool check_parts(const pk_stmt *stmt, const pk_exec_session *session, pk_error *err)
+{
+    switch (stmt->kind) {
+    case PK_STMT_TENANT_KEY_BACKUP:
+    case PK_STMT_TENANT_KEY_RESTORE:
+        return check_tenant_key(stmt, session, err);
+    case PK_STMT_SMK_BACKUP:
+    case PK_STMT_SMK_RESTORE:
+    case PK_STMT_SMK_ALTER:
+    case PK_STMT_DMK_CREATE:
+    case PK_STMT_DMK_OPEN:
+    case PK_STMT_DMK_CLOSE:
+    case PK_STMT_DMK_ALTER:
+    case PK_STMT_DMK_DROP:
+    case PK_STMT_DMK_BACKUP:
+    case PK_STMT_DMK_RESTORE:
+    case PK_STMT_SYMKEY_BACKUP:
+    case PK_STMT_SYMKEY_RESTORE:
+        return check_master_key(stmt, session, err);
+    case PK_STMT_KEYSTORE_UNSEAL:
+    case PK_STMT_KEYSTORE_ALTER:
+        return check_keystore(stmt, session, err);
+    case PK_STMT_OTHER:
+    case PK_STMT_TENANT_KEY_ROTATE:
+    case PK_STMT_TENANT_RESTORE:
+    case PK_STMT_SET_ENCRYPTION:
+    case PK_STMT_SET_DECRYPTION:
+    case PK_STMT_SHOW_MASTER_KEYS:
+    case PK_STMT_SHOW_KEY_BACKUPS:
+    case PK_STMT_KEYSTORE_SEAL:
+    case PK_STMT_KEYSTORE_SHOW:
+    case PK_STMT_UNBUILT:
+    case PK_STMT_KIND_COUNT:
+        break;
+    }
+    return true;
 }
 
 bool pk_exec_check(const pk_stmt *stmt, const pk_exec_session *session, pk_error *err)
 {
-    if (!check_offered(stmt, err) || !check_values(stmt, session, err) ||
-        !check_block(stmt, session, err))
-        return false;
-    switch (table[stmt->kind].right) {
-    case RIGHT_TENANTS:
-        return check_tenant_key(stmt, session, err);
-    case RIGHT_ADMIN:
-    case RIGHT_OWNER:
-        break;
-    }
-    return stmt->kind == PK_STMT_SHOW_MASTER_KEYS || check_master_key(stmt, session, err);
+    return check_offered(stmt, err) && check_values(stmt, session, err) &&
+           check_block(stmt, session, err) && check_parts(stmt, session, err);
 }
 
-static bool needs_superuser(const pk_exec_context *ctx)
+/* Who may run this very statement here. */
+static unsigned who_may(const pk_stmt *stmt, const pk_exec_policy *policy)
 {
-    switch (table[ctx->stmt->kind].right) {
-    case RIGHT_ADMIN:
+    unsigned who = table[stmt->kind].who;
+    const bool others = (who & OWN_ONLY) != 0 &&
+                        (stmt->u.tenant_key.tenant_count > 0 ||
+                         (stmt->kind == PK_STMT_TENANT_KEY_BACKUP && policy->in_admin_database));
+    const bool looks = (who & ANY_ROLE) == MONITOR; /* at the own key, which harms nobody */
+    if (others || (!looks && !policy->owner_manages_dmk))
+        who &= ~(unsigned)OWNER;
+    return who & ~(unsigned)OWN_ONLY;
+}
+
+bool pk_exec_may(const pk_stmt *stmt, const pk_exec_policy *policy, pk_rights *rights)
+{
+    const unsigned who = who_may(stmt, policy);
+    rights->admin =
+        rights->roles[PK_ROLE_ADMIN] || (rights->superuser && policy->superuser_is_admin);
+    if (rights->admin || (who & EVERYBODY) != 0 || ((who & OWNER) != 0 && rights->owner))
         return true;
-    case RIGHT_TENANTS:
-        return ctx->stmt->u.tenant_key.tenant_count > 0 ||
-               (ctx->stmt->kind == PK_STMT_TENANT_KEY_BACKUP &&
-                strcmp(ctx->request->database, ctx->options->admin_database) == 0);
-    case RIGHT_OWNER:
-        break;
-    }
+    for (unsigned i = 0; rights->connect && i < PK_ROLE_COUNT; i++)
+        if ((who & (1u << i)) != 0 && rights->roles[i])
+            return true;
     return false;
+}
+
+static const char *role_name(unsigned who)
+{
+    static const char *const names[] = {
+#define X(id, name, purpose) [id] = (name),
+        PK_ROLES(X)
+#undef X
+    };
+    for (unsigned i = 0; i < PK_ROLE_COUNT; i++)
+        if ((who & (1u << i)) != 0)
+            return names[i];
+    return names[PK_ROLE_ADMIN];
+}
+
+/* 42501 that says which right is missing. */
+static bool denied(const pk_exec_context *ctx, unsigned who, pk_error *err)
+{
+    const bool any = (who & ANY_ROLE) == ANY_ROLE;
+    pk_fail(err, PK_E_PRIVILEGE, "permission denied to run %s", pk_exec_name(ctx->stmt));
+    if ((who & (ANY_ROLE | OWNER)) == 0)
+        return pk_error_hint(err, ctx->options->superuser_is_admin
+                                      ? "It needs a superuser or role pgkeep_admin."
+                                      : "It needs role pgkeep_admin.");
+    if ((who & OWNER) == 0)
+        return pk_error_hint(err, "It needs %s%s.", any ? "" : "role ",
+                             any ? "one of the pgkeep roles" : role_name(who));
+    return pk_error_hint(err, "It needs the owner of database \"%s\" or %s%s.",
+                         ctx->request->database, any ? "" : "role ",
+                         any ? "one of the pgkeep roles" : role_name(who));
 }
 
 bool pk_exec_authorize(pk_exec_context *ctx, pk_error *err)
 {
+    const pk_exec_policy policy = {
+        .superuser_is_admin = ctx->options->superuser_is_admin,
+        .owner_manages_dmk = ctx->options->owner_manages_dmk,
+        .in_admin_database = strcmp(ctx->request->database, ctx->options->admin_database) == 0};
+    const unsigned who = who_may(ctx->stmt, &policy);
+    if ((who & EVERYBODY) != 0) /* nobody is asked, so it works without PostgreSQL's help */
+        return true;
     if (ctx->request->user == NULL) {
         pk_fail(err, PK_E_PRIVILEGE,
                 "permission denied: the server did not say who this session is");
@@ -216,17 +366,7 @@ bool pk_exec_authorize(pk_exec_context *ctx, pk_error *err)
     }
     if (!pk_authz_ask(ctx->authz, ctx->request->user, ctx->request->database, &ctx->rights, err))
         return false;
-    if (ctx->rights.superuser)
-        return true;
-    if (needs_superuser(ctx)) {
-        pk_fail(err, PK_E_PRIVILEGE, "permission denied to run %s", ctx->stmt->tag);
-        return pk_error_hint(err, "It needs a superuser.");
-    }
-    if (ctx->rights.owner)
-        return true;
-    pk_fail(err, PK_E_PRIVILEGE, "permission denied to run %s", ctx->stmt->tag);
-    return pk_error_hint(err, "It needs the owner of database \"%s\" or a superuser.",
-                         ctx->request->database);
+    return pk_exec_may(ctx->stmt, &policy, &ctx->rights) || denied(ctx, who, err);
 }
 
 bool pk_exec_run(pk_exec_context *ctx, pk_error *err)
@@ -252,12 +392,11 @@ void pk_exec_note(pk_exec_context *ctx, const char *object, const char *fingerpr
 
 pk_database pk_exec_database(const pk_exec_context *ctx)
 {
-    return (pk_database){.name = ctx->request->database,
-                         .oid = ctx->rights.db_oid,
-                         .privileged = ctx->rights.superuser};
+    return (pk_database){
+        .name = ctx->request->database, .oid = ctx->rights.db_oid, .privileged = ctx->rights.admin};
 }
 
-pk_secret *pk_exec_secret(const pk_value *value, pk_error *err)
+pk_opener pk_exec_opener(const pk_exec_context *ctx)
 {
-    return pk_value_is_set(value) ? pk_secret_new(value->text.ptr, value->text.len, err) : NULL;
+    return (pk_opener){.session = ctx->request->session, .user = ctx->request->user};
 }

@@ -5,11 +5,18 @@
 #ifndef PK_ENGINE_EXEC_H
 #define PK_ENGINE_EXEC_H
 
-#include "base/error.h"
+#include "engine/result.h"
 #include "parser/parse.h"
 
 /* May this statement run inside a transaction block (DECISIONS 8b1)? Any thread. */
 bool pk_exec_in_block(pk_stmt_kind kind);
+
+/* Does it run while the keystore is sealed or not there? Any thread. */
+bool pk_exec_runs_sealed(pk_stmt_kind kind);
+
+/* The columns a statement answers with, known before it runs; NULL: it returns no rows. Any thread.
+ */
+const pk_column *pk_exec_columns(pk_stmt_kind kind, size_t *count);
 
 /* Its words, for messages: the claimed head, or the tag. */
 const char *pk_exec_name(const pk_stmt *stmt);

@@ -3,10 +3,7 @@
  * and passwords have passed the rules when a handler runs. A file is never overwritten, and nothing
  * is recorded as backed up before the file was read back.
  */
-#include "crypto/password.h"
 #include "engine/keyfile_io.h"
-
-#include <stdio.h>
 
 static pk_store *open_place(pk_exec_context *ctx, const char **name, pk_error *err)
 {
@@ -19,12 +16,9 @@ bool pk_exec_dmk_create(pk_exec_context *ctx, pk_error *err)
 {
     pk_key_brief brief;
     const pk_database db = pk_exec_database(ctx);
-    const pk_value *value = &ctx->stmt->u.master_key.encryption;
-    PK_AUTO_PTR(pk_secret_free) pk_secret *password = pk_exec_secret(value, err);
-    if (password == NULL && pk_value_is_set(value))
-        return false;
     pk_exec_note(ctx, "master key", "");
-    if (!pk_keystore_create_dmk(ctx->keystore, &db, password, &ctx->audit, &brief, err))
+    if (!pk_keeper_create_dmk(ctx->keeper, &db, ctx->stmt->u.master_key.encryption.text,
+                              &ctx->audit, &brief, err))
         return false;
     ctx->audited = true;
     pk_exec_note(ctx, "master key", brief.fingerprint);
@@ -35,97 +29,68 @@ bool pk_exec_dmk_create(pk_exec_context *ctx, pk_error *err)
     return true;
 }
 
-/* Seal, put, record; the file goes again if it cannot be recorded. */
-static bool write_out(pk_exec_context *ctx, pk_export *out, pk_error *err)
+/* These statements name a password, always; without one the keeper would do something else. */
+static bool given(pk_span password, pk_error *err)
 {
+    return password.len > 0 || pk_fail(err, PK_E_PARAMETER, "the password is empty");
+}
+
+/* Make, put, record; the file goes again if it cannot be recorded. */
+static bool back_up(pk_exec_context *ctx, const pk_database *db, pk_error *err)
+{
+    PK_AUTO(pk_buf_clear) pk_buf file = PK_BUF_MAX(PK_KEYFILE_MAX);
     const char *name;
-    PK_AUTO_PTR(pk_secret_free)
-    pk_secret *password = pk_exec_secret(&ctx->stmt->u.master_key.encryption, err);
-    if (password == NULL)
+    pk_export out = {0};
+    const pk_span password = ctx->stmt->u.master_key.encryption.text;
+    if (!given(password, err) || !pk_export_make(ctx, db, password, &out, &file, err))
         return false;
     PK_AUTO_PTR(pk_store_close) pk_store *store = open_place(ctx, &name, err);
-    if (store == NULL || !pk_export_write(ctx, out, password, store, name, err))
+    if (store == NULL || !pk_export_put(ctx, &out, pk_buf_span(&file), store, name, err))
         return false;
-    pk_exec_note(ctx, out->record.destination, out->brief.fingerprint);
-    if (!pk_keystore_record_backups(ctx->keystore, &out->record, 1, &ctx->audit, err)) {
+    pk_exec_note(ctx, out.note.destination, out.receipt.brief.fingerprint);
+    if (!pk_export_record(ctx, &out.note, 1, err)) {
         pk_error dropped;
         if (!pk_store_delete(store, name, &dropped))
             pk_error_detail(err, "The file %s was written but is not recorded; remove it.",
-                            out->record.destination);
+                            out.note.destination);
         return false;
     }
-    ctx->audited = true;
-    pk_export_tell(ctx, out);
+    pk_export_tell(ctx, &out);
     return true;
 }
 
 bool pk_exec_smk_backup(pk_exec_context *ctx, pk_error *err)
 {
-    PK_AUTO(pk_export_clear) pk_export out = {.label = "the service master key"};
-    pk_keyset_init(&out.set);
-    return pk_keystore_export_smk(ctx->keystore, &out.set, &out.brief, err) &&
-           write_out(ctx, &out, err);
+    return back_up(ctx, NULL, err);
 }
 
 bool pk_exec_dmk_backup(pk_exec_context *ctx, pk_error *err)
 {
-    PK_AUTO(pk_export_clear) pk_export out = {0};
     const pk_database db = pk_exec_database(ctx);
-    pk_keyset_init(&out.set);
-    snprintf(out.label, sizeof out.label, "the master key of database \"%s\"", db.name);
-    return pk_keystore_export_dmk(ctx->keystore, &db, &out.set, &out.brief, err) &&
-           write_out(ctx, &out, err);
+    return back_up(ctx, &db, err);
 }
 
-static bool read_in(pk_exec_context *ctx, pk_keyset *set, pk_error *err)
+static bool restore(pk_exec_context *ctx, pk_import_source *from, pk_error *err)
 {
-    const char *name;
-    PK_AUTO_PTR(pk_secret_free)
-    pk_secret *password = pk_exec_secret(&ctx->stmt->u.master_key.decryption, err);
-    if (password == NULL)
+    from->password = ctx->stmt->u.master_key.decryption.text;
+    from->force = ctx->stmt->u.master_key.force;
+    if (!given(from->password, err))
         return false;
-    PK_AUTO_PTR(pk_store_close) pk_store *store = open_place(ctx, &name, err);
-    const pk_import_source from = {
-        .store = store, .name = name, .password = password, .force = ctx->stmt->u.master_key.force};
-    if (store == NULL || !pk_import_read(ctx, &from, set, err))
-        return false;
-    ctx->audit.object = pk_exec_object(ctx, store, name);
-    return pk_exec_check_canceled(ctx, err);
+    PK_AUTO_PTR(pk_store_close) pk_store *store = open_place(ctx, &from->name, err);
+    from->store = store;
+    return store != NULL && pk_import(ctx, from, err);
 }
 
 bool pk_exec_smk_restore(pk_exec_context *ctx, pk_error *err)
 {
-    PK_AUTO(pk_keyset_clear) pk_keyset set;
-    pk_restore_report report = {.arena = ctx->arena};
-    pk_keyset_init(&set);
-    if (!read_in(ctx, &set, err) ||
-        !pk_keystore_restore_smk(ctx->keystore, &set, ctx->stmt->u.master_key.force, &ctx->audit,
-                                 &report, err))
-        return false;
-    ctx->audited = true;
-    pk_exec_note(ctx, ctx->audit.object, report.brief.fingerprint);
-    pk_import_tell(ctx, "service master key", &report);
-    return true;
+    pk_import_source from = {0};
+    return restore(ctx, &from, err);
 }
 
 bool pk_exec_dmk_restore(pk_exec_context *ctx, pk_error *err)
 {
-    PK_AUTO(pk_keyset_clear) pk_keyset set;
     const pk_database db = pk_exec_database(ctx);
-    pk_restore_report report = {.arena = ctx->arena};
-    char label[128];
-    pk_keyset_init(&set);
-    PK_AUTO_PTR(pk_secret_free)
-    pk_secret *password = pk_exec_secret(&ctx->stmt->u.master_key.encryption, err);
-    if (password == NULL || !read_in(ctx, &set, err))
-        return false;
-    const pk_dmk_restore how = {
-        .db = &db, .password = password, .replace = true, .force = ctx->stmt->u.master_key.force};
-    if (!pk_keystore_restore_dmk(ctx->keystore, &set, &how, &ctx->audit, &report, err))
-        return false;
-    ctx->audited = true;
-    pk_exec_note(ctx, ctx->audit.object, report.brief.fingerprint);
-    snprintf(label, sizeof label, "master key of database \"%s\"", db.name);
-    pk_import_tell(ctx, label, &report);
-    return true;
+    pk_import_source from = {
+        .db = &db, .new_password = ctx->stmt->u.master_key.encryption.text, .replace = true};
+    return given(from.new_password, err) && restore(ctx, &from, err);
 }

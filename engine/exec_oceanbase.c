@@ -9,6 +9,7 @@
  */
 #include "base/encode.h"
 #include "engine/audit.h"
+#include "engine/exec_run.h"
 #include "engine/keyfile_io.h"
 
 #include <stdio.h>
@@ -22,7 +23,6 @@ typedef struct tenant {
     int64_t oid;
     pk_export out;
     const char *file; /* the object's name in the store */
-    bool exported;    /* the key is in out.set */
     bool written;
 } tenant;
 
@@ -101,7 +101,8 @@ static bool all_tenants(pk_exec_context *ctx, tenant **list, size_t *count, pk_e
     pk_key_info *keys;
     pk_authz_database *databases;
     size_t n, database_count;
-    if (!pk_keystore_list(ctx->keystore, ctx->arena, &keys, &n, err) ||
+    const pk_opener opener = pk_exec_opener(ctx);
+    if (!pk_keeper_list(ctx->keeper, &opener, ctx->arena, &keys, &n, err) ||
         !pk_authz_databases(ctx->authz, ctx->arena, &databases, &database_count, err))
         return false;
     *list = pk_arena_array(ctx->arena, n + 1, sizeof **list, err);
@@ -147,29 +148,21 @@ static bool which_tenants(pk_exec_context *ctx, tenant **list, size_t *count, pk
 
 /* BACKUP */
 
-static bool export_tenant(pk_exec_context *ctx, tenant *t, pk_error *err)
-{
-    const pk_database db = {.name = t->name, .oid = t->oid, .privileged = ctx->rights.superuser};
-    pk_keyset_init(&t->out.set);
-    t->exported = true;
-    snprintf(t->out.label, sizeof t->out.label, "the master key of database \"%s\"", db.name);
-    return pk_keystore_export_dmk(ctx->keystore, &db, &t->out.set, &t->out.brief, err);
-}
-
-static bool put_tenant(pk_exec_context *ctx, tenant *t, const pk_secret *password, pk_store *store,
+/* Under a name that is free. */
+static bool put_tenant(pk_exec_context *ctx, tenant *t, pk_span file, pk_store *store,
                        pk_error *err)
 {
     char time[17];
     const char *dir = segment(t->name, ctx->arena, err);
     if (dir == NULL)
         return false;
-    pk_time_compact(t->out.set.created_at, time);
+    pk_time_compact(t->out.receipt.created_at, time);
     for (int n = 1; n <= COLLISIONS_MAX; n++) {
         char again[16] = "";
         if (n > 1)
             snprintf(again, sizeof again, "-%d", n);
         const char *name = pk_arena_printf(ctx->arena, err, "%s/key-%s-v%lld%s.cms.pem", dir, time,
-                                           (long long)t->out.brief.version, again);
+                                           (long long)t->out.receipt.brief.version, again);
         if (name == NULL)
             return false;
         const char kind = pk_store_kind(store, name, err);
@@ -178,7 +171,7 @@ static bool put_tenant(pk_exec_context *ctx, tenant *t, const pk_secret *passwor
         if (kind != 0)
             continue;
         t->file = name;
-        t->written = pk_export_write(ctx, &t->out, password, store, name, err);
+        t->written = pk_export_put(ctx, &t->out, file, store, name, err);
         if (t->written || !pk_error_is(err, PK_E_DUPLICATE_FILE))
             return t->written;
     }
@@ -190,7 +183,7 @@ static bool put_tenant(pk_exec_context *ctx, tenant *t, const pk_secret *passwor
 typedef struct batch {
     tenant *list;
     size_t count;
-    const pk_secret *password;
+    pk_span password; /* empty: sealed to the keystore itself */
     pk_store *store;
     size_t failures;
     pk_error fault; /* the first failure's SQLSTATE; all of them stand in the detail */
@@ -210,13 +203,22 @@ static void add_failure(batch *b, const tenant *t, const pk_error *one)
                     b->fault.detail[0] == '\0' ? "" : " ", t->name, one->message);
 }
 
+static bool write_one(pk_exec_context *ctx, const batch *b, tenant *t, pk_error *err)
+{
+    PK_AUTO(pk_buf_clear) pk_buf file = PK_BUF_MAX(PK_KEYFILE_MAX);
+    const pk_database db = {.name = t->name, .oid = t->oid, .privileged = ctx->rights.admin};
+    return pk_export_make(ctx, &db, b->password, &t->out, &file, err) &&
+           put_tenant(ctx, t, pk_buf_span(&file), b->store, err);
+}
+
 static void write_all(pk_exec_context *ctx, batch *b)
 {
     for (size_t i = 0; i < b->count; i++) {
         pk_error one = {0};
-        if (!export_tenant(ctx, &b->list[i], &one) ||
-            !put_tenant(ctx, &b->list[i], b->password, b->store, &one))
-            add_failure(b, &b->list[i], &one);
+        if (write_one(ctx, b, &b->list[i], &one))
+            continue;
+        pk_exec_hide_absence(ctx, &one); /* its words go into a detail, which is not looked at */
+        add_failure(b, &b->list[i], &one);
     }
 }
 
@@ -227,26 +229,25 @@ static void remove_all(batch *b, pk_error *err)
         pk_error dropped;
         if (b->list[i].written && !pk_store_delete(b->store, b->list[i].file, &dropped))
             pk_error_detail(err, "%s The file %s was written but is not recorded; remove it.",
-                            err->detail, b->list[i].out.record.destination);
+                            err->detail, b->list[i].out.note.destination);
     }
 }
 
 static bool record_all(pk_exec_context *ctx, const batch *b, pk_error *err)
 {
     size_t n = 0;
-    pk_backup_record *records = pk_arena_array(ctx->arena, b->count, sizeof *records, err);
-    if (records == NULL)
+    pk_backup_note *notes = pk_arena_array(ctx->arena, b->count, sizeof *notes, err);
+    if (notes == NULL)
         return false;
     for (size_t i = 0; i < b->count; i++)
         if (b->list[i].written)
-            records[n++] = b->list[i].out.record;
+            notes[n++] = b->list[i].out.note;
     pk_exec_note(ctx, b->count == 1 ? b->list[0].name : "several tenants",
-                 b->count == 1 ? b->list[0].out.brief.fingerprint : "");
+                 b->count == 1 ? b->list[0].out.receipt.brief.fingerprint : "");
     if (n == 0)
         return true; /* the failure gets its audit row where it is answered */
     pk_audit_outcome(&ctx->audit, b->failures == 0 ? NULL : &b->fault, ctx->arena);
-    ctx->audited = pk_keystore_record_backups(ctx->keystore, records, n, &ctx->audit, err);
-    return ctx->audited;
+    return pk_export_record(ctx, notes, n, err);
 }
 
 static bool backup_batch(pk_exec_context *ctx, batch *b, pk_error *err)
@@ -266,21 +267,12 @@ static bool backup_batch(pk_exec_context *ctx, batch *b, pk_error *err)
 
 bool pk_exec_tenant_key_backup(pk_exec_context *ctx, pk_error *err)
 {
-    const pk_value *value = &ctx->stmt->u.tenant_key.password;
-    batch b = {.list = NULL};
-    PK_AUTO_PTR(pk_secret_free) pk_secret *password = pk_exec_secret(value, err);
-    if (password == NULL && pk_value_is_set(value))
-        return false;
+    batch b = {.password = ctx->stmt->u.tenant_key.password.text};
     PK_AUTO_PTR(pk_store_close) pk_store *store = open_path(ctx, err);
     if (store == NULL || !which_tenants(ctx, &b.list, &b.count, err))
         return false;
-    b.password = password;
     b.store = store;
-    const bool ok = backup_batch(ctx, &b, err);
-    for (size_t i = 0; i < b.count; i++)
-        if (b.list[i].exported)
-            pk_export_clear(&b.list[i].out);
-    return ok;
+    return backup_batch(ctx, &b, err);
 }
 
 /* RESTORE */
@@ -365,59 +357,24 @@ static pk_store *find_copy(pk_exec_context *ctx, const char *tenant_name, const 
     return NULL;
 }
 
-static bool restore_one(pk_exec_context *ctx, const pk_database *db, const pk_keyset *set,
-                        pk_error *err)
-{
-    char label[128];
-    pk_restore_report report = {.arena = ctx->arena};
-    const pk_dmk_restore how = {.db = db, .force = ctx->stmt->u.tenant_key.force};
-    if (!pk_keystore_restore_dmk(ctx->keystore, set, &how, &ctx->audit, &report, err))
-        return false;
-    ctx->audited = true;
-    pk_exec_note(ctx, ctx->audit.object, report.brief.fingerprint);
-    snprintf(label, sizeof label, "master key of database \"%s\"", db->name);
-    pk_import_tell(ctx, label, &report);
-    return true;
-}
-
-/* A password is a right of its own. Without one the keystore opened the file, for whoever asked:
- * then an owner gets the key of his own database only. */
-static bool check_origin(const pk_exec_context *ctx, const pk_keyset *set, const char *tenant_name,
-                         bool by_password, pk_error *err)
-{
-    bool own = true;
-    for (size_t i = 0; i < set->count; i++)
-        own = own && strcmp(set->keys[i].db, tenant_name) == 0;
-    if (own || by_password || ctx->rights.superuser)
-        return true;
-    pk_fail(err, PK_E_PRIVILEGE, "permission denied to restore the key of another database");
-    return pk_error_hint(err, "It needs a superuser, or a key backup with a password.");
-}
-
 bool pk_exec_tenant_key_restore(pk_exec_context *ctx, pk_error *err)
 {
-    PK_AUTO(pk_keyset_clear) pk_keyset set;
     tenant *list;
     size_t count;
     const char *name;
-    pk_keyset_init(&set);
     bool known = ctx->stmt->u.tenant_key.tenant_count > 0 ? named_tenants(ctx, &list, &count, err)
                                                           : own_tenant(ctx, &list, &count, err);
     if (!known)
         return false;
-    PK_AUTO_PTR(pk_secret_free)
-    pk_secret *password = pk_exec_secret(&ctx->stmt->u.tenant_key.password, err);
-    if (password == NULL && pk_value_is_set(&ctx->stmt->u.tenant_key.password))
-        return false;
     PK_AUTO_PTR(pk_store_close) pk_store *store = find_copy(ctx, list[0].name, &name, err);
-    const pk_import_source from = {
-        .store = store, .name = name, .password = password, .force = ctx->stmt->u.tenant_key.force};
-    if (store == NULL || !pk_import_read(ctx, &from, &set, err) ||
-        !check_origin(ctx, &set, list[0].name, password != NULL, err) ||
-        !pk_exec_check_canceled(ctx, err))
+    if (store == NULL)
         return false;
-    ctx->audit.object = pk_exec_object(ctx, store, name);
     const pk_database db = {
-        .name = list[0].name, .oid = list[0].oid, .privileged = ctx->rights.superuser};
-    return restore_one(ctx, &db, &set, err);
+        .name = list[0].name, .oid = list[0].oid, .privileged = ctx->rights.admin};
+    const pk_import_source from = {.store = store,
+                                   .name = name,
+                                   .db = &db,
+                                   .password = ctx->stmt->u.tenant_key.password.text,
+                                   .force = ctx->stmt->u.tenant_key.force};
+    return pk_import(ctx, &from, err);
 }

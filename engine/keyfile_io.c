@@ -1,14 +1,14 @@
 /*
- * The order of a backup is the point of it: seal in memory (the writer opens its own file again),
- * put where nothing was (the store syncs and reads back), and only then record that the key is
- * backed up. A failure before the record leaves no file behind.
+ * The order of a backup is the point of it: the keeper seals (and opens its own file again), the
+ * store puts it where nothing was (syncs and reads back), and only then the keeper records that the
+ * key is backed up. A failure before the record leaves no file behind.
  */
 #include "engine/keyfile_io.h"
 
+#include "base/crash.h"
 #include "base/encode.h"
 #include "base/uri.h"
 #include "crypto/digest.h"
-#include "crypto/keyfile.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -23,39 +23,6 @@ pk_store_options pk_exec_store_options(const pk_exec_context *ctx, const char *f
                               .forbidden_count = 1};
 }
 
-void pk_export_clear(pk_export *out)
-{
-    pk_keyset_clear(&out->set);
-}
-
-static void sign_set(const pk_exec_context *ctx, pk_keyset *set)
-{
-    set->type =
-        ctx->stmt->kind == PK_STMT_TENANT_KEY_BACKUP ? "ALTER SYSTEM BACKUP KEY" : ctx->stmt->tag;
-    set->created_by = ctx->request->user;
-    set->server_version = ctx->rights.server_version;
-    set->system_identifier = ctx->rights.system_identifier;
-}
-
-static bool seal(pk_exec_context *ctx, pk_export *out, const pk_secret *password, pk_buf *file,
-                 pk_error *err)
-{
-    char id[PK_KEYFILE_ID_MAX] = "";
-    PK_AUTO_PTR(pk_secret_free) pk_secret *kek = NULL;
-    pk_recipient recipient = {.kind = PK_RECIPIENT_PASSWORD, .secret = password, .id = ""};
-    out->recipient = "password";
-    if (password == NULL) {
-        kek = pk_keystore_kek(ctx->keystore, id, err);
-        if (kek == NULL)
-            return false;
-        recipient = (pk_recipient){.kind = PK_RECIPIENT_KEK, .secret = kek, .id = id};
-        out->recipient = pk_arena_strdup(ctx->arena, id, err);
-        if (out->recipient == NULL)
-            return false;
-    }
-    return pk_keyfile_seal(&out->set, &recipient, 1, pk_keystore_signer(ctx->keystore), file, err);
-}
-
 /* A name that a user chose may be anything: shown by the rules for paths. */
 static const char *shown_name(pk_exec_context *ctx, const char *name)
 {
@@ -68,56 +35,86 @@ static const char *shown_name(pk_exec_context *ctx, const char *name)
     return copy == NULL ? "..." : copy;
 }
 
-const char *pk_exec_object(pk_exec_context *ctx, pk_store *store, const char *name)
-{
-    pk_error dropped;
-    const char *text = pk_arena_printf(ctx->arena, &dropped, "%s/%s", pk_store_redacted(store),
-                                       shown_name(ctx, name));
-    return text == NULL ? "" : text;
-}
-
-static bool fill_record(pk_exec_context *ctx, pk_export *out, pk_store *store, const char *name,
-                        pk_span file, pk_error *err)
+/* Where an object lies, as it may be shown. */
+static const char *shown_place(pk_exec_context *ctx, pk_store *store, const char *name,
+                               pk_error *err)
 {
     const char *where = pk_store_redacted(store);
     const char *slash = where[0] != '\0' && where[strlen(where) - 1] == '/' ? "" : "/";
-    out->record.set = &out->set;
-    out->record.size = file.len;
-    out->record.destination =
-        pk_arena_printf(ctx->arena, err, "%s%s%s", where, slash, shown_name(ctx, name));
-    out->record.recipients_json = pk_arena_printf(ctx->arena, err, "[\"%s\"]", out->recipient);
-    return out->record.destination != NULL && out->record.recipients_json != NULL &&
-           pk_sha256(file, out->record.sha256, err);
+    return pk_arena_printf(ctx->arena, err, "%s%s%s", where, slash, shown_name(ctx, name));
 }
 
-bool pk_export_write(pk_exec_context *ctx, pk_export *out, const pk_secret *password,
-                     pk_store *store, const char *name, pk_error *err)
+/* Out */
+
+bool pk_export_make(pk_exec_context *ctx, const pk_database *db, pk_span password, pk_export *out,
+                    pk_buf *file, pk_error *err)
 {
-    PK_AUTO(pk_buf_clear) pk_buf file = PK_BUF_MAX(PK_KEYFILE_MAX);
-    sign_set(ctx, &out->set);
-    return seal(ctx, out, password, &file, err) &&
-           fill_record(ctx, out, store, name, pk_buf_span(&file), err) &&
-           pk_exec_check_canceled(ctx, err) && pk_store_put(store, name, pk_buf_span(&file), err);
+    const bool tenant = ctx->stmt->kind == PK_STMT_TENANT_KEY_BACKUP; /* its tag is not all of it */
+    const pk_opener opener = pk_exec_opener(ctx);
+    const pk_export_order order = {.db = db,
+                                   .opener = &opener,
+                                   .password = password,
+                                   .statement = tenant ? "ALTER SYSTEM BACKUP KEY" : ctx->stmt->tag,
+                                   .user = ctx->request->user,
+                                   .server_version = ctx->rights.server_version,
+                                   .system_identifier = ctx->rights.system_identifier};
+    if (db == NULL)
+        snprintf(out->label, sizeof out->label, "the service master key");
+    else
+        snprintf(out->label, sizeof out->label, "the master key of database \"%s\"", db->name);
+    return pk_keeper_export(ctx->keeper, &order, ctx->arena, file, &out->receipt, err);
+}
+
+static bool fill_note(pk_exec_context *ctx, pk_export *out, pk_span file, const char *place,
+                      pk_error *err)
+{
+    out->note = (pk_backup_note){
+        .destination = place,
+        .contents = out->receipt.contents,
+        .recipients_json = pk_arena_printf(ctx->arena, err, "[\"%s\"]", out->receipt.recipient),
+        .size = file.len};
+    return out->note.recipients_json != NULL && pk_sha256(file, out->note.sha256, err);
+}
+
+bool pk_export_put(pk_exec_context *ctx, pk_export *out, pk_span file, pk_store *store,
+                   const char *name, pk_error *err)
+{
+    const char *place = shown_place(ctx, store, name, err);
+    if (place == NULL || !fill_note(ctx, out, file, place, err) ||
+        !pk_exec_check_canceled(ctx, err) || !pk_store_put(store, name, file, err))
+        return false;
+    PK_CRASH_POINT("key file written");
+    return true;
+}
+
+bool pk_export_record(pk_exec_context *ctx, const pk_backup_note *notes, size_t count,
+                      pk_error *err)
+{
+    PK_CRASH_POINT("every key file written");
+    ctx->audited = pk_keeper_record(ctx->keeper, notes, count, &ctx->audit, err);
+    PK_CRASH_POINT("key backup recorded");
+    return ctx->audited;
 }
 
 void pk_export_tell(pk_exec_context *ctx, const pk_export *out)
 {
+    const pk_key_brief *brief = &out->receipt.brief;
     char sha[65], detail[512];
-    pk_hex(out->record.sha256, sizeof out->record.sha256, sha);
-    snprintf(detail, sizeof detail, "File %s, %zu bytes, sha256 %s, read back and verified.",
-             out->record.destination, out->record.size, sha);
+    pk_hex(out->note.sha256, sizeof out->note.sha256, sha);
+    snprintf(detail, sizeof detail, "File %s, %llu bytes, sha256 %s, read back and verified.",
+             out->note.destination, (unsigned long long)out->note.size, sha);
     pk_result_notice(ctx->result, PK_NOTICE, PK_OK, detail, NULL,
                      "backed up %s: version %lld, fingerprint %s", out->label,
-                     (long long)out->brief.version, out->brief.fingerprint);
-    if (out->brief.recreated_database)
+                     (long long)brief->version, brief->fingerprint);
+    if (brief->recreated_database)
         pk_result_notice(
             ctx->result, PK_WARNING, PK_E_WARNING, NULL, NULL,
             "the master key was made for a database of another name or OID: this one was "
             "created anew, renamed or moved");
-    if (out->brief.dropped_database)
+    if (brief->dropped_database)
         pk_result_notice(ctx->result, PK_WARNING, PK_E_WARNING, NULL, NULL,
                          "the database of this master key does not exist any more");
-    if (strcmp(out->recipient, "password") != 0)
+    if (strcmp(out->receipt.recipient, "password") != 0)
         pk_result_notice(ctx->result, PK_WARNING, PK_E_WARNING,
                          "The file is sealed to this keystore's service master key; on another "
                          "host it opens only after "
@@ -126,96 +123,24 @@ void pk_export_tell(pk_exec_context *ctx, const pk_export *out)
                          "the key backup is not protected by a password");
 }
 
-/* No password: every recipient that is a keystore is tried with the service master keys that are
- * here. */
-static bool open_by_keystore(pk_exec_context *ctx, const pk_keyfile *file, pk_keyset *set,
-                             pk_error *err)
-{
-    bool any = false;
-    for (size_t i = 0; i < pk_keyfile_recipients(file); i++) {
-        if (pk_keyfile_recipient_kind(file, i) != PK_RECIPIENT_KEK)
-            continue;
-        any = true;
-        PK_AUTO_PTR(pk_secret_free)
-        pk_secret *kek =
-            pk_keystore_kek_by_id(ctx->keystore, pk_keyfile_recipient_id(file, i), err);
-        if (kek != NULL && pk_keyfile_open_kek(file, i, kek, set, err))
-            return true;
-    }
-    if (!any) {
-        pk_fail(err, PK_E_PASSWORD, "the key file is protected by a password");
-        return pk_error_hint(err, "Give it with ENCRYPTED BY or DECRYPTION BY PASSWORD.");
-    }
-    if (pk_error_is(err, PK_E_UNDEFINED_OBJECT)) {
-        snprintf(err->sqlstate, sizeof err->sqlstate, "%s", PK_E_PASSWORD);
-        return pk_error_hint(err, "Run RESTORE SERVICE MASTER KEY first.");
-    }
-    return false;
-}
-
-static bool open_by_password(const pk_keyfile *file, const pk_secret *password, pk_keyset *set,
-                             pk_error *err)
-{
-    if (pk_keyfile_open_password(file, password, set, err))
-        return true;
-    if (pk_error_is(err, PK_E_PARAMETER))
-        return pk_error_hint(err, "It was written without a password: ALTER SYSTEM RESTORE KEY "
-                                  "without ENCRYPTED BY opens it.");
-    return false;
-}
+/* In */
 
 /* The list in the file is signed, the recipients themselves are not: somebody may have taken one
  * away. */
-static void check_recipients(pk_exec_context *ctx, const pk_keyset *set)
+static void tell_origin(pk_exec_context *ctx, const pk_import_report *report)
 {
-    if (set->recipients_differ)
+    if (report->recipients_differ)
         pk_result_notice(ctx->result, PK_WARNING, PK_E_WARNING,
                          "A recipient was added or removed after the file was written.",
                          "Take a new key backup.",
                          "the key file does not have the recipients that it was written for");
-}
-
-static bool check_signer(pk_exec_context *ctx, const pk_keyset *set, bool force, pk_error *err)
-{
-    const pk_identity *own = pk_keystore_signer(ctx->keystore);
-    if (memcmp(set->signer, own->public_key, PK_IDENTITY_PUBLIC) == 0)
-        return true;
-    uint8_t fp[16];
-    char text[25];
-    if (!pk_identity_fingerprint(set->signer, fp, err))
-        return false;
-    pk_identity_fingerprint_text(fp, text);
-    const bool claims_us =
-        memcmp(set->store_uuid, pk_keystore_uuid(ctx->keystore), sizeof set->store_uuid) == 0;
-    if (claims_us && !force) {
-        pk_fail(err, PK_E_CORRUPT,
-                "the key file claims to come from this keystore, but another key signed it");
-        pk_error_detail(err, "Its signer is %s.", text);
-        return pk_error_hint(err, "Somebody may have exchanged the file. FORCE accepts it.");
-    }
-    pk_result_notice(ctx->result, PK_WARNING, PK_E_WARNING,
-                     "That is expected for a file of another keystore; compare the fingerprint "
-                     "with the one noted when that "
-                     "keystore was made.",
-                     NULL, "the key file was signed by %s, which this keystore does not know",
-                     text);
-    return true;
-}
-
-bool pk_import_read(pk_exec_context *ctx, const pk_import_source *from, pk_keyset *set,
-                    pk_error *err)
-{
-    PK_AUTO(pk_buf_clear) pk_buf bytes = PK_BUF_MAX(PK_KEYFILE_MAX);
-    if (!pk_store_get(from->store, from->name, &bytes, err))
-        return false;
-    PK_AUTO_PTR(pk_keyfile_free) pk_keyfile *file = pk_keyfile_parse(pk_buf_span(&bytes), err);
-    bool ok =
-        file != NULL && (from->password == NULL ? open_by_keystore(ctx, file, set, err)
-                                                : open_by_password(file, from->password, set, err));
-    if (!ok)
-        return pk_error_wrap(err, "could not open key file \"%s\"", from->name);
-    check_recipients(ctx, set);
-    return check_signer(ctx, set, from->force, err);
+    if (!report->signed_by_us)
+        pk_result_notice(ctx->result, PK_WARNING, PK_E_WARNING,
+                         "That is expected for a file of another keystore; compare the fingerprint "
+                         "with the one noted when that "
+                         "keystore was made.",
+                         NULL, "the key file was signed by %s, which this keystore does not know",
+                         report->signer);
 }
 
 static void tell_quarantined(pk_exec_context *ctx, const pk_restore_report *report)
@@ -226,24 +151,66 @@ static void tell_quarantined(pk_exec_context *ctx, const pk_restore_report *repo
                          "the %s is quarantined", report->quarantined[i]);
 }
 
-void pk_import_tell(pk_exec_context *ctx, const char *label, const pk_restore_report *report)
+static void tell_opening(pk_exec_context *ctx, const pk_database *db,
+                         const pk_restore_report *report)
 {
+    if (!report->opens_by_itself)
+        pk_result_notice(
+            ctx->result, PK_NOTICE, PK_OK, NULL, NULL,
+            "the key is protected by the new password only, not by the service master key");
+    else if (db != NULL && report->password_added)
+        pk_result_notice(ctx->result, PK_NOTICE, PK_OK, NULL, NULL,
+                         "the key is opened by the service master key, and by the new password");
+}
+
+static void tell(pk_exec_context *ctx, const pk_database *db, const pk_restore_report *report)
+{
+    char label[160], detail[256];
+    if (db == NULL)
+        snprintf(label, sizeof label, "service master key");
+    else
+        snprintf(label, sizeof label, "master key of database \"%s\"", db->name);
     if (report->identical) {
         pk_result_notice(
             ctx->result, PK_NOTICE, PK_OK, "Nothing was changed, and no password was added.", NULL,
             "the restored %s is the current one: fingerprint %s", label, report->brief.fingerprint);
         return;
     }
-    char detail[256];
     snprintf(detail, sizeof detail,
              "Versions added: %zu; keys re-wrapped: %zu, healed: %zu, quarantined: %zu.",
              report->added_versions, report->rewrapped, report->healed, report->quarantined_count);
     pk_result_notice(ctx->result, PK_NOTICE, PK_OK, detail, NULL,
                      "restored %s: version %lld, fingerprint %s", label,
                      (long long)report->brief.version, report->brief.fingerprint);
-    if (!report->opens_by_itself)
-        pk_result_notice(
-            ctx->result, PK_NOTICE, PK_OK, NULL, NULL,
-            "the key is protected by the new password only, not by the service master key");
+    tell_opening(ctx, db, report);
     tell_quarantined(ctx, report);
+}
+
+bool pk_import(pk_exec_context *ctx, const pk_import_source *from, pk_error *err)
+{
+    PK_AUTO(pk_buf_clear) pk_buf bytes = PK_BUF_MAX(PK_KEYFILE_MAX);
+    pk_import_report report;
+    const pk_opener opener = pk_exec_opener(ctx);
+    const char *place = shown_place(ctx, from->store, from->name, err);
+    if (place == NULL || !pk_store_get(from->store, from->name, &bytes, err))
+        return false;
+    pk_exec_note(ctx, place, "");
+    const pk_import_order order = {.db = from->db,
+                                   .opener = &opener,
+                                   .file = pk_buf_span(&bytes),
+                                   .name = from->name,
+                                   .password = from->password,
+                                   .new_password = from->new_password,
+                                   .replace = from->replace,
+                                   .force = from->force,
+                                   .destination = place};
+    if (!pk_exec_check_canceled(ctx, err) ||
+        !pk_keeper_import(ctx->keeper, &order, &ctx->audit, ctx->arena, &report, err))
+        return false;
+    ctx->audited = true;
+    PK_CRASH_POINT("key restored");
+    pk_exec_note(ctx, place, report.restore.brief.fingerprint);
+    tell_origin(ctx, &report);
+    tell(ctx, from->db, &report.restore);
+    return true;
 }

@@ -228,42 +228,27 @@ static void wrap_context(pk_keystore *ks, const pk_row_key *key, const pk_row_wr
         context->owner_scope = "db";
 }
 
-static pk_secret *password_key(const pk_row_wrap *row, const pk_secret *password, pk_error *err)
-{
-    pk_kdf_params params;
-    if (!pk_kdf_params_read(pk_span_of(row->kdf_json), &params, err))
-        return NULL;
-    return pk_kdf_password(password, &params, err);
-}
-
 pk_secret *pk_ring_unwrap(pk_keystore *ks, const pk_row_key *key, const pk_row_wrap *row,
                           const pk_secret *parent, pk_error *err)
 {
-    PK_AUTO_PTR(pk_secret_free) pk_secret *derived = NULL;
     pk_wrap_context context;
     wrap_context(ks, key, row, &context);
-    if (strcmp(row->by, "password") == 0) {
-        derived = password_key(row, parent, err);
-        if (derived == NULL)
-            return NULL;
-        parent = derived;
-    }
     return pk_unwrap(parent, &context, row->blob, err);
 }
 
-static bool check_fingerprint(const pk_ring_key *ring, int64_t ver, const pk_secret *secret,
-                              pk_arena *arena, pk_error *err)
+bool pk_ring_check(const pk_ring_key *ring, int64_t ver, const pk_secret *secret, pk_error *err)
 {
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(4096);
     uint8_t fp[PK_FP_LEN];
     const pk_row_key_version *v = pk_ring_version(ring, ver);
     if (v == NULL || v->fp.len != PK_FP_LEN)
         return pk_fail(err, PK_E_CORRUPT, "version %lld of the %s has no fingerprint",
-                       (long long)ver, pk_ring_label(ring->key, arena));
+                       (long long)ver, pk_ring_label(ring->key, &arena));
     if (!pk_fingerprint(secret, fp, err))
         return false;
     if (memcmp(fp, v->fp.ptr, sizeof fp) != 0)
         return pk_fail(err, PK_E_CORRUPT, "version %lld of the %s does not match its fingerprint",
-                       (long long)ver, pk_ring_label(ring->key, arena));
+                       (long long)ver, pk_ring_label(ring->key, &arena));
     return true;
 }
 
@@ -293,7 +278,7 @@ static pk_secret *open_smk_above(pk_keystore *ks, const pk_row_wrap *row, pk_err
     }
     PK_AUTO_PTR(pk_secret_free)
     pk_secret *secret = open_by_store_key(ks, &smk, row->parent_ver, err);
-    if (secret == NULL || !check_fingerprint(&smk, row->parent_ver, secret, &arena, err)) {
+    if (secret == NULL || !pk_ring_check(&smk, row->parent_ver, secret, err)) {
         if (err->sqlstate[0] == '\0')
             pk_fail(err, PK_E_CORRUPT, "the service master key cannot be decrypted");
         return NULL;
@@ -304,12 +289,10 @@ static pk_secret *open_smk_above(pk_keystore *ks, const pk_row_wrap *row, pk_err
 /* One wrap, opened by what is at hand. NULL without an error when this wrap needs what we do not
  * have. */
 static pk_secret *try_wrap(pk_keystore *ks, const pk_ring_key *ring, const pk_row_wrap *row,
-                           const pk_secret *password, pk_error *err)
+                           pk_error *err)
 {
     if (strcmp(row->by, "sk") == 0)
         return pk_ring_unwrap(ks, ring->key, row, ks->store_key, err);
-    if (strcmp(row->by, "password") == 0)
-        return password == NULL ? NULL : pk_ring_unwrap(ks, ring->key, row, password, err);
     if (strcmp(row->by, "smk") != 0)
         return NULL;
     PK_AUTO_PTR(pk_secret_free) pk_secret *smk = open_smk_above(ks, row, err);
@@ -324,8 +307,8 @@ static bool any_damaged_wrap(const pk_ring_key *ring)
     return false;
 }
 
-static pk_secret *no_way_in(const pk_ring_key *ring, const pk_error *last, bool password,
-                            pk_arena *arena, pk_error *err)
+static pk_secret *no_way_in(const pk_ring_key *ring, const pk_error *last, pk_arena *arena,
+                            pk_error *err)
 {
     const char *label = pk_ring_label(ring->key, arena);
     if (strcmp(ring->key->state, "quarantined") == 0 && last->sqlstate[0] == '\0') {
@@ -337,11 +320,9 @@ static pk_secret *no_way_in(const pk_ring_key *ring, const pk_error *last, bool 
     } else if (last->sqlstate[0] == '\0') {
         pk_fail(err, PK_E_STATE, "the %s is not open", label);
         pk_error_detail(err, "It is not protected by the service master key, only by a password.");
-        pk_error_hint(
-            err,
-            "Restore it with ALTER SYSTEM RESTORE KEY to have the service master key protect it.");
-    } else if (password && pk_error_is(last, PK_E_PASSWORD)) {
-        pk_fail(err, PK_E_PASSWORD, "the password does not open the %s", label);
+        pk_error_hint(err,
+                      "OPEN MASTER KEY DECRYPTION BY PASSWORD opens it for this session; ALTER "
+                      "SYSTEM RESTORE KEY has the service master key protect it.");
     } else if (pk_error_is(last, PK_E_PASSWORD)) {
         pk_fail(err, PK_E_CORRUPT, "the %s cannot be decrypted", label);
         pk_error_detail(err, "Its wrap, or the key above it, is damaged.");
@@ -352,8 +333,36 @@ static pk_secret *no_way_in(const pk_ring_key *ring, const pk_error *last, bool 
     return NULL;
 }
 
+/* A copy of what the asker opened. NULL without an error: it is not open, or no longer this key. */
+static pk_secret *open_by_asker(pk_keystore *ks, const pk_ring_key *ring, int64_t ver,
+                                const pk_ring_asker *asker, pk_error *err)
+{
+    if (asker == NULL)
+        return NULL;
+    pk_opened_key key = {.opener = asker->opener, .db = asker->db};
+    memcpy(key.uuid, ring->key->uuid, sizeof key.uuid);
+    const pk_secret *found = pk_opened_find(ks->opened, &key, ver);
+    if (found == NULL || !pk_ring_check(ring, ver, found, NULL))
+        return NULL;
+    return pk_secret_copy(found, err);
+}
+
+static pk_secret *open_by_wraps(pk_keystore *ks, const pk_ring_key *ring, int64_t ver,
+                                pk_error *last)
+{
+    for (size_t i = 0; i < ring->wrap_count; i++) {
+        const pk_row_wrap *row = &ring->wraps[i];
+        if (row->ver != ver || !pk_ring_usable(ring, i))
+            continue;
+        PK_AUTO_PTR(pk_secret_free) pk_secret *secret = try_wrap(ks, ring, row, last);
+        if (secret != NULL && pk_ring_check(ring, ver, secret, last))
+            return pk_steal(&secret);
+    }
+    return NULL;
+}
+
 pk_secret *pk_ring_open(pk_keystore *ks, const pk_ring_key *ring, int64_t ver,
-                        const pk_secret *password, pk_error *err)
+                        const pk_ring_asker *asker, pk_error *err)
 {
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(4096);
     pk_error last = {0};
@@ -363,15 +372,10 @@ pk_secret *pk_ring_open(pk_keystore *ks, const pk_ring_key *ring, int64_t ver,
         pk_error_hint(err, "RESTORE of its backup with FORCE mends them.");
         return NULL;
     }
-    for (size_t i = 0; i < ring->wrap_count; i++) {
-        const pk_row_wrap *row = &ring->wraps[i];
-        if (row->ver != ver || !pk_ring_usable(ring, i))
-            continue;
-        PK_AUTO_PTR(pk_secret_free) pk_secret *secret = try_wrap(ks, ring, row, password, &last);
-        if (secret != NULL && check_fingerprint(ring, ver, secret, &arena, &last))
-            return pk_steal(&secret);
-    }
-    return no_way_in(ring, &last, password != NULL, &arena, err);
+    pk_secret *secret = open_by_asker(ks, ring, ver, asker, &last);
+    if (secret == NULL)
+        secret = open_by_wraps(ks, ring, ver, &last);
+    return secret != NULL ? secret : no_way_in(ring, &last, &arena, err);
 }
 
 static const char *copy_kdf(const pk_kdf_params *params, pk_arena *arena, pk_error *err)
@@ -383,14 +387,19 @@ static const char *copy_kdf(const pk_kdf_params *params, pk_arena *arena, pk_err
     return pk_arena_strndup(arena, text.ptr, text.len, err);
 }
 
-static pk_secret *new_password_key(const pk_secret *password, pk_arena *arena, pk_row_wrap *row,
-                                   pk_error *err)
+pk_secret *pk_ring_password_parent(const pk_secret *password, pk_arena *arena,
+                                   pk_ring_parent *parent, pk_error *err)
 {
     pk_kdf_params params;
+    *parent = (pk_ring_parent){.by = "password"};
     if (!pk_kdf_params_new(PK_KDF_SCRYPT, &params, err))
         return NULL;
-    row->kdf_json = copy_kdf(&params, arena, err);
-    return row->kdf_json == NULL ? NULL : pk_kdf_password(password, &params, err);
+    parent->kdf_json = copy_kdf(&params, arena, err);
+    if (parent->kdf_json == NULL)
+        return NULL;
+    pk_secret *key = pk_kdf_password(password, &params, err);
+    parent->secret = key;
+    return key;
 }
 
 static bool copy_span(pk_span bytes, pk_arena *arena, pk_span *out, pk_error *err)
@@ -404,23 +413,18 @@ bool pk_ring_wrap(pk_keystore *ks, const pk_ring_child *child, const pk_ring_par
                   pk_arena *arena, pk_row_wrap *row, pk_error *err)
 {
     PK_AUTO(pk_buf_clear) pk_buf blob = PK_BUF_MAX(256);
-    PK_AUTO_PTR(pk_secret_free) pk_secret *derived = NULL;
-    const pk_secret *above = parent->secret;
-    *row = (pk_row_wrap){.ver = child->ver, .by = parent->by, .parent_ver = parent->ver};
+    *row = (pk_row_wrap){.ver = child->ver,
+                         .by = parent->by,
+                         .parent_ver = parent->ver,
+                         .kdf_json = parent->kdf_json};
     memcpy(row->key_uuid, child->key->uuid, sizeof row->key_uuid);
     memcpy(row->parent_uuid, parent->uuid, sizeof row->parent_uuid);
     if (parent->has_fp &&
         !copy_span(pk_span_bytes(parent->fp, PK_FP_LEN), arena, &row->parent_fp, err))
         return false;
-    if (strcmp(parent->by, "password") == 0) {
-        derived = new_password_key(parent->secret, arena, row, err);
-        if (derived == NULL)
-            return false;
-        above = derived;
-    }
     pk_wrap_context context;
     wrap_context(ks, child->key, row, &context);
-    return pk_wrap(above, &context, child->secret, &blob, err) &&
+    return pk_wrap(parent->secret, &context, child->secret, &blob, err) &&
            copy_span(pk_buf_span(&blob), arena, &row->blob, err);
 }
 
@@ -463,4 +467,12 @@ bool pk_ring_add_version(pk_keystore *ks, const pk_ring_child *child, const char
                               .created_at = ks->clock->wall_us(ks->clock)};
     memcpy(row.key_uuid, child->key->uuid, sizeof row.key_uuid);
     return pk_catalog_insert(ks->catalog, PK_TABLE_KEY_VERSION, &row, err);
+}
+
+bool pk_ring_end_change(pk_keystore *ks, bool ok, const pk_row_audit *audit, pk_error *err)
+{
+    if (ok && pk_catalog_commit(ks->catalog, audit, err))
+        return true;
+    pk_catalog_rollback(ks->catalog);
+    return false;
 }

@@ -5,7 +5,7 @@
 #ifndef PK_ENGINE_KEYRING_H
 #define PK_ENGINE_KEYRING_H
 
-#include "engine/keystore.h"
+#include "engine/opened.h"
 
 #include <pthread.h>
 
@@ -13,10 +13,13 @@ struct pk_keystore {
     pthread_mutex_t lock;
     const pk_clock *clock;
     pk_catalog *catalog;
-    pk_secret *store_key;
+    pk_secret *store_key; /* NULL: sealed */
     uint8_t uuid[16];
     pk_identity identity;
     int state_fd;
+    bool sealed_by_order; /* not by a slot that is missing */
+    pk_error why_sealed;  /* why no slot opened it; logged when it changes */
+    pk_opened *opened;    /* what OPEN MASTER KEY opened; empty while sealed */
 };
 
 /* The rest of the scope runs under the keystore's lock. */
@@ -75,17 +78,26 @@ bool pk_ring_had_wrap(const pk_ring_key *ring, int64_t ver, const char *by);
 /* Is there a usable wrap of this version by "smk" / "password"? */
 bool pk_ring_has_wrap(const pk_ring_key *ring, int64_t ver, const char *by);
 
-/* The key itself, by whatever opens it: store key, service master key, or the password if one is
- * given. Compared with the fingerprint of its row. 55000 no wrap that could; 28P01 wrong password;
- * XX001 damaged. */
-pk_secret *pk_ring_open(pk_keystore *ks, const pk_ring_key *ring, int64_t ver,
-                        const pk_secret *password, pk_error *err) PK_MUST_USE;
+/* Whose opened master keys count, and in which database (NULL: any of the session). */
+typedef struct pk_ring_asker {
+    const pk_opener *opener; /* NULL: nobody's */
+    const pk_database *db;
+} pk_ring_asker;
 
-/* A wrap row of a version, its strings and blob in the arena, not yet inserted.
- */
+/* The key itself, by whatever opens it: OPEN MASTER KEY of the asker (NULL: nobody), store key,
+ * service master key. Compared with the fingerprint of its row. 55000 no wrap that could; XX001
+ * damaged. */
+pk_secret *pk_ring_open(pk_keystore *ks, const pk_ring_key *ring, int64_t ver,
+                        const pk_ring_asker *asker, pk_error *err) PK_MUST_USE;
+/* Is this the version's key, by the fingerprint of its row? XX001. */
+bool pk_ring_check(const pk_ring_key *ring, int64_t ver, const pk_secret *secret,
+                   pk_error *err) PK_MUST_USE;
+
+/* What a version is, or is to be, wrapped by. */
 typedef struct pk_ring_parent {
     const char *by; /* "sk", "smk", "dmk", "password" */
     const pk_secret *secret;
+    const char *kdf_json; /* how `secret` came from a password */
     uint8_t uuid[16];
     int64_t ver;
     uint8_t fp[16];
@@ -97,9 +109,11 @@ typedef struct pk_ring_child {
     int64_t ver;
     const pk_secret *secret;
 } pk_ring_child;
+/* A wrap row, its strings and blob in the arena, not yet inserted. */
 bool pk_ring_wrap(pk_keystore *ks, const pk_ring_child *child, const pk_ring_parent *parent,
                   pk_arena *arena, pk_row_wrap *row, pk_error *err) PK_MUST_USE;
-/* Opens one wrap row with the secret of its parent; for a password derives the key. 28P01. */
+/* Opens one wrap row with the secret of its parent; of a password, with the key made from it by the
+ * row's parameters. 28P01. */
 pk_secret *pk_ring_unwrap(pk_keystore *ks, const pk_row_key *key, const pk_row_wrap *row,
                           const pk_secret *parent, pk_error *err) PK_MUST_USE;
 
@@ -108,11 +122,25 @@ pk_secret *pk_ring_unwrap(pk_keystore *ks, const pk_row_key *key, const pk_row_w
 pk_secret *pk_ring_smk_parent(pk_keystore *ks, pk_arena *arena, pk_ring_parent *parent,
                               pk_error *err) PK_MUST_USE;
 
+/* A new password as a parent, its key returned to the caller and borrowed by the parent: fresh
+ * parameters, in the arena. Slow: outside of the keystore's lock. */
+pk_secret *pk_ring_password_parent(const pk_secret *password, pk_arena *arena,
+                                   pk_ring_parent *parent, pk_error *err) PK_MUST_USE;
+
 /* Inside a transaction: make and insert a wrap. */
 bool pk_ring_add_wrap(pk_keystore *ks, const pk_ring_child *child, const pk_ring_parent *parent,
                       pk_arena *arena, pk_error *err) PK_MUST_USE;
 /* Inside a transaction: a new version row. */
 bool pk_ring_add_version(pk_keystore *ks, const pk_ring_child *child, const char *state,
                          const char *origin, pk_error *err) PK_MUST_USE;
+
+/* Inside a transaction: the file that a restored set came from, as a verified key backup that
+ * covers the versions in it (key_backups.c). Nothing for a NULL record. */
+bool pk_ring_record_source(pk_keystore *ks, const pk_keyset *set, const pk_backup_record *source,
+                           const char *actor, pk_error *err) PK_MUST_USE;
+
+/* The end of every change: committed with its audit row, or as if it had never begun. */
+bool pk_ring_end_change(pk_keystore *ks, bool ok, const pk_row_audit *audit,
+                        pk_error *err) PK_MUST_USE;
 
 #endif

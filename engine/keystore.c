@@ -1,60 +1,42 @@
 /*
- * A keystore's life: made at init (store key, service master key, signing identity, one `file`
- * slot), opened and unsealed at start. Each is one catalog transaction, so a crash leaves a
- * keystore or none. What the statements do to keys is in keystore_keys.c and keystore_restore.c.
+ * The keystore's life: made, opened, unsealed, sealed. Making one is one catalog transaction, so a
+ * crash leaves a keystore or none. Whatever opens a slot, one function takes the store key over and
+ * checks what lies below it; if anything does not fit, every key is forgotten again. Slots are in
+ * slots.c; what the statements do to keys is in keystore_keys.c and keystore_restore.c.
  */
 #include "engine/keyring.h"
 
 #include "base/encode.h"
 #include "base/log.h"
+#include "base/newfile.h"
 #include "crypto/kdf.h"
 #include "crypto/random.h"
+#include "crypto/recovery.h"
 #include "engine/slot_file.h"
+#include "engine/slots.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define STORE_FORMAT 1
-#define SLOT_ID      1
+#define DAY_US       (INT64_C(86400) * 1000000)
 
-/* What belongs to the store itself: its key under a slot, its signing key under the store key. */
-static pk_wrap_context store_context(const uint8_t uuid[static 16], const char *parent,
-                                     const char *child)
+static pk_wrap_context identity_context(const uint8_t uuid[static 16])
 {
-    pk_wrap_context context = {.parent_kind = parent,
+    pk_wrap_context context = {.parent_kind = "sk",
                                .parent_ver = 1,
-                               .child_kind = child,
+                               .child_kind = "identity",
                                .child_ver = 1,
-                               .child_alg = "A256",
-                               .purpose = "wrap",
+                               .child_alg = "ED25519",
+                               .purpose = "sign",
                                .owner_scope = "service"};
     memcpy(context.store_uuid, uuid, sizeof context.store_uuid);
     memcpy(context.child_uuid, uuid, sizeof context.child_uuid);
     return context;
-}
-
-static pk_wrap_context slot_context(const uint8_t uuid[static 16])
-{
-    pk_wrap_context context = store_context(uuid, "slot", "sk");
-    context.parent_ver = SLOT_ID;
-    return context;
-}
-
-static pk_wrap_context identity_context(const uint8_t uuid[static 16])
-{
-    pk_wrap_context context = store_context(uuid, "sk", "identity");
-    context.child_alg = "ED25519";
-    context.purpose = "sign";
-    return context;
-}
-
-/* The `file` slot's key-encryption key: bound to this store by the HKDF context. */
-static pk_secret *slot_kek(const pk_secret *root, const uint8_t uuid[static 16], pk_error *err)
-{
-    return pk_hkdf(root, PK_LABEL_SLOT, pk_span_bytes(uuid, 16), err);
 }
 
 static pk_keystore *keystore_new(const pk_clock *clock)
@@ -62,17 +44,28 @@ static pk_keystore *keystore_new(const pk_clock *clock)
     pk_keystore *ks = pk_new(pk_keystore);
     pthread_mutex_init(&ks->lock, NULL);
     ks->clock = clock;
+    ks->opened = pk_opened_new(clock);
     ks->state_fd = -1;
     return ks;
+}
+
+/* Every key there is. */
+static void forget_keys(pk_keystore *ks)
+{
+    if (ks->catalog != NULL)
+        pk_catalog_seal(ks->catalog);
+    pk_opened_clear(ks->opened);
+    pk_secret_free(pk_steal(&ks->store_key));
+    pk_identity_clear(&ks->identity);
 }
 
 void pk_keystore_close(pk_keystore *ks)
 {
     if (ks == NULL)
         return;
+    forget_keys(ks);
+    pk_opened_free(ks->opened);
     pk_catalog_close(ks->catalog);
-    pk_secret_free(ks->store_key);
-    pk_identity_clear(&ks->identity);
     if (ks->state_fd >= 0)
         close(ks->state_fd);
     pthread_mutex_destroy(&ks->lock);
@@ -129,19 +122,10 @@ static bool insert_store(pk_keystore *ks, pk_error *err)
 
 static bool insert_slot(pk_keystore *ks, const pk_secret *root, pk_error *err)
 {
-    PK_AUTO(pk_buf_clear) pk_buf blob = PK_BUF_MAX(256);
-    PK_AUTO_PTR(pk_secret_free) pk_secret *kek = slot_kek(root, ks->uuid, err);
-    pk_wrap_context context = slot_context(ks->uuid);
-    if (kek == NULL || !pk_wrap(kek, &context, ks->store_key, &blob, err))
-        return false;
-    pk_row_slot row = {.id = SLOT_ID,
-                       .kind = "file",
-                       .label = PK_SLOT_FILE_NAME,
-                       .params_json = "{\"file\":\"" PK_SLOT_FILE_NAME "\"}",
-                       .kdf_json = "{\"alg\":\"hkdf-sha256\"}",
-                       .blob = pk_buf_span(&blob),
-                       .created_at = pk_keystore_now(ks)};
-    return pk_catalog_insert(ks->catalog, PK_TABLE_SLOT, &row, err);
+    pk_row_slot row = pk_slot_file_row();
+    int64_t id = 0;
+    row.last_ok_at = pk_keystore_now(ks); /* a keystore is open when it is made */
+    return pk_slot_insert(ks, root, &row, &id, err);
 }
 
 static bool insert_smk(pk_keystore *ks, pk_error *err)
@@ -157,6 +141,21 @@ static bool insert_smk(pk_keystore *ks, pk_error *err)
            pk_ring_add_wrap(ks, &child, &parent, &arena, err);
 }
 
+/* Nobody asked for it. */
+static pk_row_audit own_audit(const pk_keystore *ks, const char *action, const char *object)
+{
+    return (pk_row_audit){.at = pk_keystore_now(ks),
+                          .actor = "pgkeep",
+                          .client = "",
+                          .db = "",
+                          .action = action,
+                          .object = object,
+                          .fp = "",
+                          .outcome = "ok",
+                          .sqlstate = PK_OK,
+                          .text_redacted = ""};
+}
+
 /* Everything of a new keystore, in one transaction. */
 static bool populate(pk_keystore *ks, const pk_secret *root, pk_error *err)
 {
@@ -165,16 +164,7 @@ static bool populate(pk_keystore *ks, const pk_secret *root, pk_error *err)
         !pk_identity_generate(&ks->identity, err) ||
         !pk_catalog_unseal(ks->catalog, ks->store_key, err) || !pk_catalog_begin(ks->catalog, err))
         return false;
-    const pk_row_audit audit = {.at = pk_keystore_now(ks),
-                                .actor = "pgkeep",
-                                .client = "",
-                                .db = "",
-                                .action = "INIT",
-                                .object = "keystore",
-                                .fp = "",
-                                .outcome = "ok",
-                                .sqlstate = PK_OK,
-                                .text_redacted = ""};
+    const pk_row_audit audit = own_audit(ks, "INIT", "keystore");
     if (insert_store(ks, err) && insert_slot(ks, root, err) && insert_smk(ks, err) &&
         pk_catalog_commit(ks->catalog, &audit, err))
         return true;
@@ -201,36 +191,6 @@ static bool make_new(pk_keystore *ks, pk_error *err)
     return root != NULL && populate(ks, root, err);
 }
 
-static bool unwrap_store_key(pk_keystore *ks, const pk_secret *root, const pk_row_slot *slot,
-                             pk_error *err)
-{
-    PK_AUTO_PTR(pk_secret_free) pk_secret *kek = slot_kek(root, ks->uuid, err);
-    if (kek == NULL)
-        return false;
-    pk_wrap_context context = slot_context(ks->uuid);
-    ks->store_key = pk_unwrap(kek, &context, slot->blob, err);
-    if (ks->store_key != NULL)
-        return true;
-    pk_error_wrap(err, "the root secret \"" PK_SLOT_FILE_NAME "\" does not open the keystore");
-    return pk_error_hint(err, "Put back the root.key that belongs to this keystore.db.");
-}
-
-static bool open_slot(pk_keystore *ks, pk_arena *arena, pk_error *err)
-{
-    pk_rows slots = {0};
-    if (!pk_catalog_rows(ks->catalog, PK_TABLE_SLOT, NULL, arena, &slots, err))
-        return false;
-    const pk_row_slot *list = slots.list;
-    for (size_t i = 0; i < slots.count; i++) {
-        if (strcmp(list[i].kind, "file") != 0)
-            continue;
-        PK_AUTO_PTR(pk_secret_free) pk_secret *root = pk_slot_file_read(ks->state_fd, err);
-        return root != NULL && unwrap_store_key(ks, root, &list[i], err);
-    }
-    return pk_fail(err, PK_E_STATE,
-                   "the keystore is sealed: it has no unlock slot that this version can open");
-}
-
 static bool open_identity(pk_keystore *ks, const pk_row_store *store, pk_error *err)
 {
     pk_wrap_context context = identity_context(ks->uuid);
@@ -254,13 +214,80 @@ static bool check_store_key(pk_keystore *ks, const pk_row_store *store, pk_error
     return true;
 }
 
-static bool unseal(pk_keystore *ks, const pk_row_store *store, pk_error *err)
+static bool open_below(pk_keystore *ks, const pk_row_store *store, pk_error *err)
 {
-    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(1u << 20);
-    memcpy(ks->uuid, store->uuid, sizeof ks->uuid);
-    return open_slot(ks, &arena, err) && check_store_key(ks, store, err) &&
-           pk_catalog_unseal(ks->catalog, ks->store_key, err) &&
+    return check_store_key(ks, store, err) && pk_catalog_unseal(ks->catalog, ks->store_key, err) &&
            pk_catalog_verify(ks->catalog, err) && open_identity(ks, store, err);
+}
+
+/* A slot gave the store key: it is the keystore's from here on, or it is wiped. */
+static bool take_store_key(pk_keystore *ks, pk_secret *store_key, pk_error *err)
+{
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(65536);
+    pk_row_store store = {0};
+    pk_error fault = {0};
+    ks->store_key = store_key;
+    if (pk_catalog_store(ks->catalog, &arena, &store, &fault) && open_below(ks, &store, &fault)) {
+        ks->sealed_by_order = false;
+        ks->why_sealed = (pk_error){0};
+        return true;
+    }
+    forget_keys(ks);
+    if (fault.sqlstate[0] == '\0')
+        pk_fail(&fault, PK_E_CORRUPT, "the keystore has lost its store row");
+    if (err != NULL)
+        *err = fault;
+    return false;
+}
+
+/* last_ok_at is a hint for people: once a day will do, and a full disk must not keep the keystore
+ * sealed. */
+static void note_use(pk_keystore *ks, const pk_row_slot *slot)
+{
+    pk_error err = {0};
+    char object[64];
+    if (slot->last_ok_at != 0 && pk_keystore_now(ks) - slot->last_ok_at < DAY_US)
+        return;
+    (void)snprintf(object, sizeof object, "slot %lld (%s)", (long long)slot->id, slot->kind);
+    const pk_row_audit audit = own_audit(ks, "UNSEAL", object);
+    bool ok = pk_catalog_begin(ks->catalog, &err) && pk_slot_used(ks, slot, &err) &&
+              pk_catalog_commit(ks->catalog, &audit, &err);
+    pk_catalog_rollback(ks->catalog);
+    if (!ok)
+        pk_log_fault(PK_LOG_WARNING, "the use of an unlock slot was not noted", &err);
+}
+
+/* The cause, logged when it is news. */
+static void note_why(pk_keystore *ks, const pk_error *why)
+{
+    if (strcmp(ks->why_sealed.message, why->message) != 0 ||
+        strcmp(ks->why_sealed.detail, why->detail) != 0)
+        pk_log_fault(PK_LOG_WARNING, "keystore is sealed", why);
+    ks->why_sealed = *why;
+}
+
+/* False and *damaged: a slot opens it, but what is inside does not fit; trying again is no use. */
+static bool unseal_auto(pk_keystore *ks, bool *damaged, pk_error *err)
+{
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(PK_SLOT_ROWS_MAX);
+    pk_row_slot slot = {0};
+    pk_error why = {0};
+    *damaged = false;
+    if (ks->store_key != NULL)
+        return true;
+    if (ks->sealed_by_order)
+        return pk_keystore_must_be_open(ks, err);
+    pk_secret *store_key = pk_slot_open_file(ks, &arena, &slot, &why);
+    if (store_key == NULL) {
+        note_why(ks, &why);
+        return pk_keystore_must_be_open(ks, err);
+    }
+    if (!take_store_key(ks, store_key, err)) {
+        *damaged = true;
+        return false;
+    }
+    note_use(ks, &slot);
+    return true;
 }
 
 static bool check_expected(const uint8_t uuid[static 16], const char *expect, pk_error *err)
@@ -289,6 +316,22 @@ static void warn_new(const pk_keystore *ks, const char *state_dir)
                    text, state_dir);
 }
 
+/* A catalog that has a store row: sealed is good enough. */
+static bool open_existing(pk_keystore *ks, const pk_row_store *store, const char *expect,
+                          pk_error *err)
+{
+    bool damaged = false;
+    pk_error sealed = {0};
+    if (!check_expected(store->uuid, expect, err))
+        return false;
+    memcpy(ks->uuid, store->uuid, sizeof ks->uuid);
+    if (!unseal_auto(ks, &damaged, &sealed) && damaged) {
+        *err = sealed;
+        return false;
+    }
+    return true;
+}
+
 static bool open_or_make(pk_keystore *ks, const char *state_dir, bool create, const char *expect,
                          pk_error *err)
 {
@@ -301,7 +344,7 @@ static bool open_or_make(pk_keystore *ks, const char *state_dir, bool create, co
     if (ks->catalog == NULL)
         return pk_error_is(err, PK_E_UNDEFINED_FILE) ? nothing_there(state_dir, err) : false;
     if (pk_catalog_store(ks->catalog, &arena, &store, &none))
-        return check_expected(store.uuid, expect, err) && unseal(ks, &store, err);
+        return open_existing(ks, &store, expect, err);
     if (none.sqlstate[0] != '\0') {
         *err = none;
         return false;
@@ -314,12 +357,28 @@ static bool open_or_make(pk_keystore *ks, const char *state_dir, bool create, co
     return true;
 }
 
+static void warn_of_one_slot(pk_keystore *ks)
+{
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(PK_SLOT_ROWS_MAX);
+    pk_row_slot *list = NULL;
+    size_t count = 0;
+    if (pk_slot_rows(ks, &arena, &list, &count, NULL) && count == 1)
+        pk_log_warning("the keystore has a single unlock slot, of kind \"%s\": the loss of what "
+                       "opens it loses every key; add another one with pgkeep key recovery",
+                       list[0].kind);
+}
+
 pk_keystore *pk_keystore_open(const char *state_dir, bool create, const char *expect,
                               const pk_clock *clock, pk_error *err)
 {
     PK_AUTO_PTR(pk_keystore_close) pk_keystore *ks = keystore_new(clock);
     if (!open_or_make(ks, state_dir, create, expect, err))
         return NULL;
+    /* The lock is ours: whoever wrote these was killed. */
+    const size_t left = pk_newfile_sweep(ks->state_fd);
+    if (left > 0)
+        pk_log_info("removed %zu unfinished files from \"%s\"", left, state_dir);
+    warn_of_one_slot(ks);
     return pk_steal(&ks);
 }
 
@@ -344,6 +403,153 @@ bool pk_keystore_create(const char *state_dir, const pk_clock *clock, pk_error *
     return make_new(ks, err);
 }
 
+/* Open and sealed */
+
+bool pk_keystore_must_be_open(const pk_keystore *ks, pk_error *err)
+{
+    pk_error sealed = {0};
+    if (ks->store_key != NULL)
+        return true;
+    pk_fail(&sealed, PK_E_STATE, "keystore is sealed");
+    if (ks->sealed_by_order)
+        pk_error_detail(&sealed, "It was sealed by the statement SEAL.");
+    else if (ks->why_sealed.message[0] != '\0') {
+        pk_fail(&sealed, PK_E_STATE, "%s", ks->why_sealed.message);
+        pk_error_detail(&sealed, "%s", ks->why_sealed.detail);
+        pk_error_wrap(&sealed, "keystore is sealed");
+    }
+    pk_slot_hint(ks, &sealed);
+    if (err != NULL)
+        *err = sealed;
+    return false;
+}
+
+bool pk_keystore_is_open(pk_keystore *ks)
+{
+    PK_RING_LOCKED(ks);
+    return ks->store_key != NULL;
+}
+
+void pk_keystore_why_sealed(pk_keystore *ks, pk_error *why)
+{
+    PK_RING_LOCKED(ks);
+    *why = (pk_error){0};
+    (void)!pk_keystore_must_be_open(ks, why);
+}
+
+bool pk_keystore_unseal_auto(pk_keystore *ks, pk_error *err)
+{
+    bool damaged = false;
+    PK_RING_LOCKED(ks);
+    return unseal_auto(ks, &damaged, err);
+}
+
+static bool open_already(pk_error *err)
+{
+    return pk_fail(err, PK_E_STATE, "the keystore is open already");
+}
+
+/* Under the lock: the slot may have gone while a password became a key. */
+static bool unseal_slot(pk_keystore *ks, const pk_row_slot *slot, const pk_secret *secret,
+                        const pk_row_audit *audit, pk_error *err)
+{
+    PK_RING_LOCKED(ks);
+    if (ks->store_key != NULL)
+        return open_already(err);
+    pk_secret *store_key = pk_slot_unwrap(ks->uuid, secret, slot, err);
+    if (store_key == NULL || !take_store_key(ks, store_key, err))
+        return false;
+    if (pk_catalog_begin(ks->catalog, err) && pk_slot_used(ks, slot, err) &&
+        pk_catalog_commit(ks->catalog, audit, err)) {
+        pk_log_info("keystore unsealed by slot %lld (%s)", (long long)slot->id, slot->kind);
+        return true;
+    }
+    pk_catalog_rollback(ks->catalog);
+    forget_keys(ks);
+    return false;
+}
+
+/* One kind of slot and what was given for it. */
+typedef struct pk_unseal {
+    const char *kind;
+    const pk_secret *secret; /* a password, or a recovery code's bytes */
+    bool is_password;
+} pk_unseal;
+
+static bool try_slot(pk_keystore *ks, const pk_row_slot *slot, const pk_unseal *how,
+                     const pk_row_audit *audit, pk_error *err)
+{
+    if (!how->is_password)
+        return unseal_slot(ks, slot, how->secret, audit, err);
+    PK_AUTO_PTR(pk_secret_free)
+    pk_secret *secret = pk_slot_password(how->secret, slot, err);
+    return secret != NULL && unseal_slot(ks, slot, secret, audit, err);
+}
+
+/* One slot of the kind after the other, until one opens. */
+static bool try_slots(pk_keystore *ks, const pk_row_slot *list, size_t count, const pk_unseal *how,
+                      const pk_row_audit *audit, pk_error *err)
+{
+    pk_error why = {0};
+    pk_fail(err, PK_E_UNDEFINED_OBJECT, "the keystore has no unlock slot of kind \"%s\"",
+            how->kind);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(list[i].kind, how->kind) != 0)
+            continue;
+        if (try_slot(ks, &list[i], how, audit, &why))
+            return true;
+        if (!pk_error_is(&why, PK_E_PASSWORD)) {
+            if (err != NULL)
+                *err = why;
+            return false;
+        }
+        pk_fail(err, PK_E_PASSWORD, "wrong %s", how->is_password ? "password" : "recovery code");
+        pk_error_detail(err, "No unlock slot of kind \"%s\" opens with it.", how->kind);
+    }
+    return false;
+}
+
+static bool unseal_by(pk_keystore *ks, const pk_unseal *how, const pk_row_audit *audit,
+                      pk_error *err)
+{
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(PK_SLOT_ROWS_MAX);
+    pk_row_slot *list = NULL;
+    size_t count = 0;
+    if (pk_keystore_is_open(ks))
+        return open_already(err);
+    return pk_keystore_slots(ks, &arena, &list, &count, err) &&
+           try_slots(ks, list, count, how, audit, err);
+}
+
+bool pk_keystore_unseal_password(pk_keystore *ks, const pk_secret *password,
+                                 const pk_row_audit *audit, pk_error *err)
+{
+    const pk_unseal how = {PK_SLOT_KIND_PASSWORD, password, true};
+    return unseal_by(ks, &how, audit, err);
+}
+
+bool pk_keystore_unseal_recovery(pk_keystore *ks, pk_span code, const pk_row_audit *audit,
+                                 pk_error *err)
+{
+    PK_AUTO_PTR(pk_secret_free) pk_secret *secret = pk_recovery_read(code, err);
+    const pk_unseal how = {PK_SLOT_KIND_RECOVERY, secret, false};
+    return secret != NULL && unseal_by(ks, &how, audit, err);
+}
+
+bool pk_keystore_seal(pk_keystore *ks, const pk_row_audit *audit, pk_error *err)
+{
+    PK_RING_LOCKED(ks);
+    if (!pk_keystore_must_be_open(ks, err) || !pk_catalog_begin(ks->catalog, err) ||
+        !pk_catalog_commit(ks->catalog, audit, err))
+        return false;
+    forget_keys(ks);
+    ks->sealed_by_order = true;
+    pk_log_warning("keystore sealed by %s", audit->actor);
+    return true;
+}
+
+/* Texts and times */
+
 const pk_identity *pk_keystore_signer(const pk_keystore *ks)
 {
     return &ks->identity;
@@ -365,10 +571,9 @@ bool pk_keystore_summary_get(pk_keystore *ks, pk_keystore_summary *summary, pk_e
     pk_ring_key smk = {0};
     pk_key_brief brief;
     uint8_t fp[PK_FP_LEN];
-    pthread_mutex_lock(&ks->lock);
-    bool ok = pk_ring_find_smk(ks, &arena, &smk, err);
-    pthread_mutex_unlock(&ks->lock);
-    if (!ok || !pk_identity_fingerprint(ks->identity.public_key, fp, err))
+    PK_RING_LOCKED(ks);
+    if (!pk_keystore_must_be_open(ks, err) || !pk_ring_find_smk(ks, &arena, &smk, err) ||
+        !pk_identity_fingerprint(ks->identity.public_key, fp, err))
         return false;
     pk_ring_brief(&smk, &brief);
     pk_uuid_text(ks->uuid, summary->uuid);
@@ -377,10 +582,39 @@ bool pk_keystore_summary_get(pk_keystore *ks, pk_keystore_summary *summary, pk_e
     return true;
 }
 
+/* The audit trail */
+
 bool pk_keystore_audit(pk_keystore *ks, const pk_row_audit *audit, pk_error *err)
 {
-    pthread_mutex_lock(&ks->lock);
-    bool ok = pk_catalog_begin(ks->catalog, err) && pk_catalog_commit(ks->catalog, audit, err);
-    pthread_mutex_unlock(&ks->lock);
-    return ok;
+    PK_RING_LOCKED(ks);
+    return pk_keystore_must_be_open(ks, err) && pk_catalog_begin(ks->catalog, err) &&
+           pk_catalog_commit(ks->catalog, audit, err);
+}
+
+bool pk_keystore_head_get(pk_keystore *ks, pk_keystore_head *head, pk_error *err)
+{
+    PK_RING_LOCKED(ks);
+    *head = (pk_keystore_head){0};
+    return pk_catalog_audit_head(ks->catalog, head->hash, &head->epoch, err);
+}
+
+bool pk_keystore_verify_audit(pk_keystore *ks, const char *known, pk_keystore_head *head,
+                              pk_error *err)
+{
+    uint8_t hash[32];
+    const bool given = known != NULL && known[0] != '\0';
+    pk_catalog_walk walk = {.known = given ? hash : NULL};
+    if (given && !pk_unhex(pk_span_of(known), hash, sizeof hash))
+        return pk_fail(err, PK_E_PARAMETER, "an audit head is 64 hexadecimal digits");
+    PK_RING_LOCKED(ks);
+    *head = (pk_keystore_head){0};
+    if (!pk_keystore_must_be_open(ks, err) || !pk_catalog_audit_walk(ks->catalog, &walk, err) ||
+        !pk_catalog_audit_head(ks->catalog, head->hash, &head->epoch, err))
+        return false;
+    head->rows = walk.rows;
+    if (!given || walk.found)
+        return true;
+    pk_fail(err, PK_E_UNDEFINED_OBJECT, "the audit trail does not contain this head");
+    return pk_error_detail(err, "Its rows fit together: the keystore was put back to an older "
+                                "state, or the head is of another keystore.");
 }

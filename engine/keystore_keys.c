@@ -1,6 +1,6 @@
 /*
- * What the statements other than RESTORE do to keys: create, export into a key file, record the
- * backup, list; and the data keys that a master key protects outside the catalog.
+ * What the statements other than OPEN and RESTORE do to keys: create, export into a key file, list;
+ * and the data keys that a master key protects outside the catalog.
  */
 #include "engine/keyring.h"
 
@@ -13,15 +13,6 @@
 #include <string.h>
 
 #define RING_ARENA (4u << 20)
-
-/* The end of every change: committed with its audit row, or as if it had never begun. */
-static bool end_change(pk_keystore *ks, bool ok, const pk_row_audit *audit, pk_error *err)
-{
-    if (ok && pk_catalog_commit(ks->catalog, audit, err))
-        return true;
-    pk_catalog_rollback(ks->catalog);
-    return false;
-}
 
 static bool refuse_existing(pk_keystore *ks, const pk_database *db, pk_arena *arena, pk_error *err)
 {
@@ -36,44 +27,70 @@ static bool refuse_existing(pk_keystore *ks, const pk_database *db, pk_arena *ar
     return pk_error_hint(err, "A restore can replace it; SHOW MASTER KEYS shows it.");
 }
 
+/* `by_password` NULL: the service master key alone protects it. */
 static bool insert_dmk(pk_keystore *ks, pk_row_key *row, const pk_secret *dmk,
-                       const pk_secret *password, pk_arena *arena, pk_error *err)
+                       const pk_ring_parent *by_password, pk_error *err)
 {
-    pk_ring_parent by_password = {.by = "password", .secret = password};
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RING_ARENA);
     pk_ring_parent smk;
-    PK_AUTO_PTR(pk_secret_free) pk_secret *smk_secret = pk_ring_smk_parent(ks, arena, &smk, err);
+    PK_AUTO_PTR(pk_secret_free) pk_secret *smk_secret = pk_ring_smk_parent(ks, &arena, &smk, err);
     if (smk_secret == NULL)
         return false;
     const pk_ring_child child = {.key = row, .ver = 1, .secret = dmk};
     return pk_catalog_insert(ks->catalog, PK_TABLE_KEY, row, err) &&
            pk_ring_add_version(ks, &child, "current", "generated", err) &&
-           pk_ring_add_wrap(ks, &child, &smk, arena, err) &&
-           (password == NULL || pk_ring_add_wrap(ks, &child, &by_password, arena, err));
+           pk_ring_add_wrap(ks, &child, &smk, &arena, err) &&
+           (by_password == NULL || pk_ring_add_wrap(ks, &child, by_password, &arena, err));
 }
 
-bool pk_keystore_create_dmk(pk_keystore *ks, const pk_database *db, const pk_secret *password,
-                            const pk_row_audit *audit, pk_key_brief *brief, pk_error *err)
+static bool may_create(pk_keystore *ks, const pk_database *db, pk_error *err)
 {
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RING_ARENA);
+    return pk_keystore_must_be_open(ks, err) && refuse_existing(ks, db, &arena, err);
+}
+
+/* Before a password is worth 0.4 seconds of the processor. */
+static bool may_create_at_all(pk_keystore *ks, const pk_database *db, pk_error *err)
+{
+    PK_RING_LOCKED(ks);
+    return may_create(ks, db, err);
+}
+
+static bool create_locked(pk_keystore *ks, const pk_database *db, const pk_ring_parent *by_password,
+                          const pk_row_audit *audit, pk_key_brief *brief, pk_error *err)
+{
     PK_RING_LOCKED(ks);
     PK_AUTO_PTR(pk_secret_free) pk_secret *dmk = pk_secret_random(PK_KEY_LEN, err);
     pk_row_key row = pk_ring_new_row(ks, db, audit->actor);
     uint8_t fp[PK_FP_LEN];
     if (dmk == NULL || !pk_random_uuid(row.uuid, err) || !pk_fingerprint(dmk, fp, err) ||
-        !refuse_existing(ks, db, &arena, err))
+        !may_create(ks, db, err))
         return false;
     *brief = (pk_key_brief){.version = 1};
     memcpy(brief->uuid, row.uuid, sizeof brief->uuid);
     pk_fingerprint_text(fp, brief->fingerprint);
     pk_row_audit audited = *audit;
     audited.fp = brief->fingerprint;
-    if (!pk_catalog_begin(ks->catalog, err))
+    return pk_catalog_begin(ks->catalog, err) &&
+           pk_ring_end_change(ks, insert_dmk(ks, &row, dmk, by_password, err), &audited, err);
+}
+
+bool pk_keystore_create_dmk(pk_keystore *ks, const pk_database *db, const pk_secret *password,
+                            const pk_row_audit *audit, pk_key_brief *brief, pk_error *err)
+{
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(4096);
+    pk_ring_parent by_password;
+    if (password == NULL)
+        return create_locked(ks, db, NULL, audit, brief, err);
+    if (!may_create_at_all(ks, db, err))
         return false;
-    return end_change(ks, insert_dmk(ks, &row, dmk, password, &arena, err), &audited, err);
+    PK_AUTO_PTR(pk_secret_free)
+    pk_secret *key = pk_ring_password_parent(password, &arena, &by_password, err);
+    return key != NULL && create_locked(ks, db, &by_password, audit, brief, err);
 }
 
 static bool export_version(pk_keystore *ks, const pk_ring_key *ring, const pk_row_key_version *v,
-                           pk_keyset *set, pk_error *err)
+                           const pk_ring_asker *asker, pk_keyset *set, pk_error *err)
 {
     pk_keyset_key *out = pk_keyset_add(set, err);
     if (out == NULL)
@@ -92,7 +109,7 @@ static bool export_version(pk_keystore *ks, const pk_ring_key *ring, const pk_ro
     if (out->kind == NULL || out->scope == NULL || out->db == NULL || out->name == NULL ||
         out->state == NULL || out->purpose == NULL || out->origin == NULL)
         return false;
-    out->key = pk_ring_open(ks, ring, v->ver, NULL, err);
+    out->key = pk_ring_open(ks, ring, v->ver, asker, err);
     return out->key != NULL && pk_fingerprint(out->key, out->fp, err);
 }
 
@@ -102,11 +119,12 @@ static bool is_exported(const char *state)
            strcmp(state, "disabled") == 0 || strcmp(state, "compromised") == 0;
 }
 
-static bool export_key(pk_keystore *ks, const pk_ring_key *ring, pk_keyset *set, pk_error *err)
+static bool export_key(pk_keystore *ks, const pk_ring_key *ring, const pk_ring_asker *asker,
+                       pk_keyset *set, pk_error *err)
 {
     for (size_t i = 0; i < ring->version_count; i++)
         if (is_exported(ring->versions[i].state) &&
-            !export_version(ks, ring, &ring->versions[i], set, err))
+            !export_version(ks, ring, &ring->versions[i], asker, set, err))
             return false;
     if (set->count == 0)
         return pk_fail(err, PK_E_STATE, "the %s has no live version",
@@ -125,19 +143,20 @@ bool pk_keystore_export_smk(pk_keystore *ks, pk_keyset *set, pk_key_brief *brief
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RING_ARENA);
     PK_RING_LOCKED(ks);
     pk_ring_key ring = {0};
-    if (!pk_ring_find_smk(ks, &arena, &ring, err))
+    if (!pk_keystore_must_be_open(ks, err) || !pk_ring_find_smk(ks, &arena, &ring, err))
         return false;
     pk_ring_brief(&ring, brief);
-    return export_key(ks, &ring, set, err);
+    return export_key(ks, &ring, NULL, set, err);
 }
 
-bool pk_keystore_export_dmk(pk_keystore *ks, const pk_database *db, pk_keyset *set,
-                            pk_key_brief *brief, pk_error *err)
+bool pk_keystore_export_dmk(pk_keystore *ks, const pk_database *db, const pk_opener *opener,
+                            pk_keyset *set, pk_key_brief *brief, pk_error *err)
 {
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RING_ARENA);
+    const pk_ring_asker asker = {.opener = opener, .db = db};
     PK_RING_LOCKED(ks);
     pk_ring_key ring = {0};
-    if (!pk_ring_find_dmk(ks, db, &arena, &ring, err))
+    if (!pk_keystore_must_be_open(ks, err) || !pk_ring_find_dmk(ks, db, &arena, &ring, err))
         return false;
     if (ring.key == NULL) {
         pk_fail(err, PK_E_UNDEFINED_OBJECT, "database \"%s\" has no master key", db->name);
@@ -146,7 +165,7 @@ bool pk_keystore_export_dmk(pk_keystore *ks, const pk_database *db, pk_keyset *s
     pk_ring_brief(&ring, brief);
     brief->dropped_database = db->oid == 0;
     brief->recreated_database = db->oid != 0 && !pk_ring_is_of(ring.key, db);
-    return export_key(ks, &ring, set, err);
+    return export_key(ks, &ring, &asker, set, err);
 }
 
 static pk_secret *kek_of(pk_keystore *ks, const pk_ring_key *smk, int64_t ver, pk_error *err)
@@ -161,7 +180,7 @@ pk_secret *pk_keystore_kek(pk_keystore *ks, char id[static PK_KEYFILE_ID_MAX], p
     PK_RING_LOCKED(ks);
     pk_ring_key smk = {0};
     char uuid[37];
-    if (!pk_ring_find_smk(ks, &arena, &smk, err))
+    if (!pk_keystore_must_be_open(ks, err) || !pk_ring_find_smk(ks, &arena, &smk, err))
         return NULL;
     pk_uuid_text(smk.key->uuid, uuid);
     snprintf(id, PK_KEYFILE_ID_MAX, "keystore %s v%lld", uuid, (long long)smk.key->current_ver);
@@ -193,7 +212,7 @@ pk_secret *pk_keystore_kek_by_id(pk_keystore *ks, const char *id, pk_error *err)
         pk_fail(err, PK_E_CORRUPT, "a recipient of the file is not a keystore");
         return NULL;
     }
-    if (!pk_ring_find_uuid(ks, uuid, &arena, &smk, err))
+    if (!pk_keystore_must_be_open(ks, err) || !pk_ring_find_uuid(ks, uuid, &arena, &smk, err))
         return NULL;
     if (smk.key == NULL || !pk_ring_is_smk(smk.key) || pk_ring_version(&smk, ver) == NULL) {
         pk_fail(err, PK_E_UNDEFINED_OBJECT,
@@ -201,78 +220,6 @@ pk_secret *pk_keystore_kek_by_id(pk_keystore *ks, const char *id, pk_error *err)
         return NULL;
     }
     return kek_of(ks, &smk, ver, err);
-}
-
-/* {"keys":["<uuid>:<ver>",..]}: what the file contains. */
-static const char *contents_json(const pk_keyset *set, pk_arena *arena, pk_error *err)
-{
-    PK_AUTO(pk_buf_clear) pk_buf json = PK_BUF_MAX(1u << 20);
-    if (!pk_buf_append_text(&json, "{\"keys\":[", err))
-        return NULL;
-    for (size_t i = 0; i < set->count; i++) {
-        char uuid[37];
-        pk_uuid_text(set->keys[i].uuid, uuid);
-        if (!pk_buf_printf(&json, err, "%s\"%s:%u\"", i == 0 ? "" : ",", uuid, set->keys[i].ver))
-            return NULL;
-    }
-    if (!pk_buf_append_text(&json, "]}", err))
-        return NULL;
-    pk_span text = pk_buf_span(&json);
-    return pk_arena_strndup(arena, text.ptr, text.len, err);
-}
-
-/* The version may be gone by now (a restore between file and record): then there is nothing to
- * cover. */
-static bool cover(pk_keystore *ks, const pk_keyset_key *key, int64_t backup, pk_error *err)
-{
-    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RING_ARENA);
-    pk_ring_key ring = {0};
-    if (!pk_ring_find_uuid(ks, key->uuid, &arena, &ring, err))
-        return false;
-    pk_row_key_version *v =
-        ring.key == NULL || ring.damaged ? NULL : pk_ring_version(&ring, key->ver);
-    if (v == NULL)
-        return true;
-    v->covered_by = backup;
-    return pk_catalog_update(ks->catalog, PK_TABLE_KEY_VERSION, v, err);
-}
-
-static bool record_one(pk_keystore *ks, const pk_backup_record *record, const char *actor,
-                       pk_arena *arena, pk_error *err)
-{
-    uint8_t signer[16];
-    if (!pk_identity_fingerprint(ks->identity.public_key, signer, err))
-        return false;
-    const int64_t now = pk_keystore_now(ks);
-    pk_row_key_backup row = {.dest_redacted = record->destination,
-                             .sha256 = pk_span_bytes(record->sha256, sizeof record->sha256),
-                             .size = (int64_t)record->size,
-                             .recipients_json = record->recipients_json,
-                             .contents_json = contents_json(record->set, arena, err),
-                             .signer_fp = pk_span_bytes(signer, sizeof signer),
-                             .verified_at = now,
-                             .created_by = actor,
-                             .created_at = now};
-    if (row.contents_json == NULL ||
-        !pk_catalog_insert(ks->catalog, PK_TABLE_KEY_BACKUP, &row, err))
-        return false;
-    for (size_t i = 0; i < record->set->count; i++)
-        if (!cover(ks, &record->set->keys[i], row.id, err))
-            return false;
-    return true;
-}
-
-bool pk_keystore_record_backups(pk_keystore *ks, const pk_backup_record *records, size_t count,
-                                const pk_row_audit *audit, pk_error *err)
-{
-    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(16u << 20);
-    PK_RING_LOCKED(ks);
-    if (!pk_catalog_begin(ks->catalog, err))
-        return false;
-    bool ok = true;
-    for (size_t i = 0; ok && i < count; i++)
-        ok = record_one(ks, &records[i], audit->actor, &arena, err);
-    return end_change(ks, ok, audit, err);
 }
 
 static int64_t backup_time(const pk_rows *backups, int64_t id)
@@ -284,6 +231,31 @@ static int64_t backup_time(const pk_rows *backups, int64_t id)
     return 0;
 }
 
+static bool is_opened(const pk_keystore *ks, const pk_ring_key *ring, const pk_opener *opener)
+{
+    pk_opened_key key = {.opener = opener};
+    memcpy(key.uuid, ring->key->uuid, sizeof key.uuid);
+    return pk_opened_has(ks->opened, &key, ring->key->current_ver);
+}
+
+/* When it was backed up, and whether that copy still is the whole key. */
+static void describe_backup(const pk_ring_key *ring, const pk_rows *backups, pk_key_info *info)
+{
+    info->backed_up = "never";
+    for (size_t i = 0; i < ring->version_count; i++) {
+        const pk_row_key_version *v = &ring->versions[i];
+        if (v->covered_by == 0)
+            continue;
+        const int64_t at = backup_time(backups, v->covered_by);
+        if (at > info->last_backup_at)
+            info->last_backup_at = at;
+        if (v->ver == info->version)
+            info->backed_up = "yes";
+        else if (strcmp(info->backed_up, "never") == 0)
+            info->backed_up = "stale";
+    }
+}
+
 static void describe(const pk_ring_key *ring, const pk_rows *backups, pk_key_info *info)
 {
     pk_key_brief brief;
@@ -293,8 +265,7 @@ static void describe(const pk_ring_key *ring, const pk_rows *backups, pk_key_inf
                           .version = brief.version,
                           .created_at = ring->key->created_at,
                           .modified_at = ring->key->modified_at,
-                          .state = ring->damaged ? "damaged" : ring->key->state,
-                          .backed_up = "never"};
+                          .state = ring->damaged ? "damaged" : ring->key->state};
     memcpy(info->uuid, brief.uuid, sizeof info->uuid);
     memcpy(info->fingerprint, brief.fingerprint, sizeof info->fingerprint);
     for (size_t i = 0; i < ring->wrap_count; i++) {
@@ -304,34 +275,25 @@ static void describe(const pk_ring_key *ring, const pk_rows *backups, pk_key_inf
     }
     info->by_server =
         pk_ring_has_wrap(ring, brief.version, "smk") || pk_ring_has_wrap(ring, brief.version, "sk");
-    for (size_t i = 0; i < ring->version_count; i++) {
-        const pk_row_key_version *v = &ring->versions[i];
-        if (v->covered_by == 0)
-            continue;
-        const int64_t at = backup_time(backups, v->covered_by);
-        if (at > info->last_backup_at)
-            info->last_backup_at = at;
-        if (v->ver == brief.version)
-            info->backed_up = "yes";
-        else if (strcmp(info->backed_up, "never") == 0)
-            info->backed_up = "stale";
-    }
+    describe_backup(ring, backups, info);
 }
 
-bool pk_keystore_list(pk_keystore *ks, pk_arena *arena, pk_key_info **list, size_t *count,
-                      pk_error *err)
+bool pk_keystore_list(pk_keystore *ks, const pk_opener *opener, pk_arena *arena, pk_key_info **list,
+                      size_t *count, pk_error *err)
 {
     PK_RING_LOCKED(ks);
     pk_ring_key *rings;
     pk_rows backups = {0};
-    if (!pk_ring_all(ks, arena, &rings, count, err) ||
+    if (!pk_keystore_must_be_open(ks, err) || !pk_ring_all(ks, arena, &rings, count, err) ||
         !pk_catalog_rows(ks->catalog, PK_TABLE_KEY_BACKUP, NULL, arena, &backups, err))
         return false;
     *list = pk_arena_array(arena, *count + 1, sizeof **list, err);
     if (*list == NULL)
         return false;
-    for (size_t i = 0; i < *count; i++)
+    for (size_t i = 0; i < *count; i++) {
         describe(&rings[i], &backups, &(*list)[i]);
+        (*list)[i].open = (*list)[i].by_server || is_opened(ks, &rings[i], opener);
+    }
     return true;
 }
 
@@ -350,20 +312,21 @@ static pk_wrap_context data_context(const pk_data_wrap *wrap)
     return context;
 }
 
-bool pk_keystore_wrap_data_key(pk_keystore *ks, const pk_database *db, const pk_secret *password,
+bool pk_keystore_wrap_data_key(pk_keystore *ks, const pk_database *db, const pk_opener *opener,
                                const pk_secret *data_key, pk_data_wrap *wrap, pk_error *err)
 {
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RING_ARENA);
     PK_AUTO(pk_buf_clear) pk_buf blob = PK_BUF_MAX(256);
+    const pk_ring_asker asker = {.opener = opener, .db = db};
     PK_RING_LOCKED(ks);
     pk_ring_key ring = {0};
-    if (!pk_ring_find_dmk(ks, db, &arena, &ring, err))
+    if (!pk_keystore_must_be_open(ks, err) || !pk_ring_find_dmk(ks, db, &arena, &ring, err))
         return false;
     if (ring.key == NULL)
         return pk_fail(err, PK_E_UNDEFINED_OBJECT, "database \"%s\" has no master key", db->name);
     *wrap = (pk_data_wrap){.ver = ring.key->current_ver};
     memcpy(wrap->key_uuid, ring.key->uuid, sizeof wrap->key_uuid);
-    PK_AUTO_PTR(pk_secret_free) pk_secret *dmk = pk_ring_open(ks, &ring, wrap->ver, password, err);
+    PK_AUTO_PTR(pk_secret_free) pk_secret *dmk = pk_ring_open(ks, &ring, wrap->ver, &asker, err);
     if (dmk == NULL || !pk_fingerprint(dmk, wrap->fp, err) || !pk_random_uuid(wrap->chain, err))
         return false;
     pk_wrap_context context = data_context(wrap);
@@ -403,16 +366,18 @@ static bool find_wrapping_key(pk_keystore *ks, const pk_data_wrap *wrap, pk_aren
     return pk_error_hint(err, "Restore the key from its key backup.");
 }
 
-pk_secret *pk_keystore_unwrap_data_key(pk_keystore *ks, const pk_secret *password,
+pk_secret *pk_keystore_unwrap_data_key(pk_keystore *ks, const pk_opener *opener,
                                        const pk_data_wrap *wrap, pk_error *err)
 {
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RING_ARENA);
     PK_RING_LOCKED(ks);
+    const pk_ring_asker asker = {.opener = opener};
     pk_ring_key ring = {0};
     int64_t ver = 0;
-    if (!find_wrapping_key(ks, wrap, &arena, &ring, &ver, err))
+    if (!pk_keystore_must_be_open(ks, err) ||
+        !find_wrapping_key(ks, wrap, &arena, &ring, &ver, err))
         return NULL;
-    PK_AUTO_PTR(pk_secret_free) pk_secret *dmk = pk_ring_open(ks, &ring, ver, password, err);
+    PK_AUTO_PTR(pk_secret_free) pk_secret *dmk = pk_ring_open(ks, &ring, ver, &asker, err);
     if (dmk == NULL)
         return NULL;
     pk_wrap_context context = data_context(wrap);

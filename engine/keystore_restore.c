@@ -24,26 +24,34 @@ static const pk_keyset_key *in_file(const pk_restore *r, int64_t ver)
 }
 
 /* One key, at least one version, each version once, the kind that the statement asks for. */
-static bool check_set(pk_restore *r, const char *kind, pk_error *err)
+static bool check_key(const pk_restore *r, const pk_keyset_key *k, const char *kind, pk_error *err)
 {
+    if (strcmp(k->kind, kind) != 0) {
+        pk_fail(err, PK_E_PARAMETER, "the file does not hold a %s",
+                strcmp(kind, "smk") == 0 ? "service master key" : "database master key");
+        return pk_error_detail(err, "It was written by %s.", r->set->type);
+    }
+    if (memcmp(k->uuid, r->set->keys[0].uuid, sizeof k->uuid) != 0)
+        return pk_fail(err, PK_E_PARAMETER, "the file holds several keys");
+    if (in_file(r, k->ver) != k || k->ver == 0)
+        return pk_fail(err, PK_E_CORRUPT, "the key file names version %u twice or wrongly", k->ver);
+    return true;
+}
+
+/* The newest version in the file; NULL if the file will not do. */
+static const pk_keyset_key *check_set(const pk_restore *r, const char *kind, pk_error *err)
+{
+    const pk_keyset_key *newest = NULL;
     for (size_t i = 0; i < r->set->count; i++) {
         const pk_keyset_key *k = &r->set->keys[i];
-        if (strcmp(k->kind, kind) != 0) {
-            pk_fail(err, PK_E_PARAMETER, "the file does not hold a %s",
-                    strcmp(kind, "smk") == 0 ? "service master key" : "database master key");
-            return pk_error_detail(err, "It was written by %s.", r->set->type);
-        }
-        if (memcmp(k->uuid, r->set->keys[0].uuid, sizeof k->uuid) != 0)
-            return pk_fail(err, PK_E_PARAMETER, "the file holds several keys");
-        if (in_file(r, k->ver) != k || k->ver == 0)
-            return pk_fail(err, PK_E_CORRUPT, "the key file names version %u twice or wrongly",
-                           k->ver);
-        if (k->ver > r->newest) {
-            r->newest = k->ver;
-            r->newest_key = k;
-        }
+        if (!check_key(r, k, kind, err))
+            return NULL;
+        if (newest == NULL || k->ver > newest->ver)
+            newest = k;
     }
-    return r->newest_key != NULL || pk_fail(err, PK_E_CORRUPT, "the key file holds no key");
+    if (newest == NULL)
+        pk_fail(err, PK_E_CORRUPT, "the key file holds no key");
+    return newest;
 }
 
 /* The newest version once the restore is done: the file's, or one that the keystore has beyond it.
@@ -51,26 +59,19 @@ static bool check_set(pk_restore *r, const char *kind, pk_error *err)
 static void fill_brief(pk_restore *r, const pk_ring_key *target)
 {
     pk_key_brief *brief = &r->report->brief;
-    if (target->key != NULL && target->key->current_ver > r->newest) {
+    if (target->key != NULL && target->key->current_ver > r->newest_key->ver) {
         pk_ring_brief(target, brief);
         return;
     }
-    for (size_t i = 0; i < r->set->count; i++) {
-        const pk_keyset_key *k = &r->set->keys[i];
-        if (k->ver != r->newest)
-            continue;
-        *brief = (pk_key_brief){.version = k->ver};
-        memcpy(brief->uuid, k->uuid, sizeof k->uuid);
-        pk_fingerprint_text(k->fp, brief->fingerprint);
-    }
+    *brief = (pk_key_brief){.version = r->newest_key->ver};
+    memcpy(brief->uuid, r->newest_key->uuid, sizeof brief->uuid);
+    pk_fingerprint_text(r->newest_key->fp, brief->fingerprint);
 }
 
 static bool finish(pk_restore *r, bool ok, const pk_row_audit *audit, pk_error *err)
 {
-    if (ok && pk_catalog_commit(r->ks->catalog, audit, err))
-        return true;
-    pk_catalog_rollback(r->ks->catalog);
-    return false;
+    ok = ok && pk_ring_record_source(r->ks, r->set, r->order->source, audit->actor, err);
+    return pk_ring_end_change(r->ks, ok, audit, err);
 }
 
 /* The restored key's own rows */
@@ -175,7 +176,7 @@ static bool check_mended(const pk_restore *r, const pk_ring_key *ring, pk_error 
 
 static bool put_versions(pk_restore *r, pk_ring_key *ring, const protectors *by, pk_error *err)
 {
-    int64_t newest = r->newest;
+    int64_t newest = r->newest_key->ver;
     if (!check_mended(r, ring, err))
         return false;
     for (size_t i = 0; i < ring->version_count; i++)
@@ -205,9 +206,18 @@ static bool retire(pk_restore *r, pk_ring_key *ring, pk_error *err)
 static pk_row_key fresh_row(const pk_restore *r, const pk_database *db, const char *actor)
 {
     pk_row_key row = pk_ring_new_row(r->ks, db, actor);
-    row.current_ver = r->newest;
+    row.current_ver = r->newest_key->ver;
     memcpy(row.uuid, r->newest_key->uuid, sizeof row.uuid);
     return row;
+}
+
+static bool add_row(pk_restore *r, const pk_row_key *fresh, pk_ring_key *ring, pk_error *err)
+{
+    ring->key = pk_arena_new(r->arena, pk_row_key, err);
+    if (ring->key == NULL)
+        return false;
+    *ring->key = *fresh;
+    return pk_catalog_insert(r->ks->catalog, PK_TABLE_KEY, ring->key, err);
 }
 
 /* The row of the file's key: the one that is there, in whatever state and for whatever database it
@@ -215,24 +225,18 @@ static pk_row_key fresh_row(const pk_restore *r, const pk_database *db, const ch
 static bool key_row(pk_restore *r, const pk_database *db, const char *actor, pk_ring_key *ring,
                     pk_error *err)
 {
-    if (!pk_ring_find_uuid(r->ks, r->newest_key->uuid, r->arena, ring, err))
+    const pk_row_key fresh = fresh_row(r, db, actor);
+    if (!pk_ring_find_uuid(r->ks, fresh.uuid, r->arena, ring, err))
         return false;
-    if (ring->key != NULL && !ring->key_damaged) {
-        ring->key->state = "active";
-        ring->key->db_oid = db == NULL ? 0 : db->oid;
-        ring->key->db_name = db == NULL ? "" : db->name;
-        return pk_catalog_update(r->ks->catalog, PK_TABLE_KEY, ring->key, err);
-    }
-    if (ring->key != NULL) {
-        *ring->key = fresh_row(r, db, actor);
-        return pk_catalog_update(r->ks->catalog, PK_TABLE_KEY, ring->key, err);
-    }
-    pk_row_key *row = pk_arena_new(r->arena, pk_row_key, err);
-    if (row == NULL)
-        return false;
-    *row = fresh_row(r, db, actor);
-    *ring = (pk_ring_key){.key = row};
-    return pk_catalog_insert(r->ks->catalog, PK_TABLE_KEY, row, err);
+    pk_row_key *key = ring->key;
+    if (key == NULL)
+        return add_row(r, &fresh, ring, err);
+    if (ring->key_damaged)
+        *key = fresh;
+    key->state = "active";
+    key->db_oid = fresh.db_oid;
+    key->db_name = fresh.db_name;
+    return pk_catalog_update(r->ks->catalog, PK_TABLE_KEY, key, err);
 }
 
 static void parent_of(pk_restore *r, const char *by, pk_ring_parent *parent)
@@ -265,6 +269,13 @@ static bool is_identical(pk_restore *r, const pk_ring_key *ring)
 
 static const pk_ring_key none;
 
+/* Is the key that is there the file's? */
+static bool is_same(const pk_restore *r, const pk_ring_key *ring)
+{
+    return ring->key != NULL &&
+           memcmp(ring->key->uuid, r->newest_key->uuid, sizeof ring->key->uuid) == 0;
+}
+
 /* The audit row, with the fingerprint of the key that will be current. */
 static pk_row_audit named(pk_restore *r, const pk_ring_key *target, const pk_row_audit *audit)
 {
@@ -277,7 +288,7 @@ static pk_row_audit named(pk_restore *r, const pk_ring_key *target, const pk_row
 /* Rows that do not pass their MAC are mended only when FORCE says so. */
 static bool check_damage(const pk_restore *r, const pk_ring_key *current, pk_error *err)
 {
-    if (current->key == NULL || !current->damaged || r->force)
+    if (current->key == NULL || !current->damaged || r->order->force)
         return true;
     pk_fail(err, PK_E_CORRUPT, "the catalog rows of the %s are damaged",
             pk_ring_label(current->key, r->arena));
@@ -288,7 +299,8 @@ static bool check_damage(const pk_restore *r, const pk_ring_key *current, pk_err
 static bool check_backed_up(const pk_restore *r, const pk_ring_key *current, pk_error *err)
 {
     const pk_row_key_version *v = pk_ring_version(current, current->key->current_ver);
-    if (r->force || (v != NULL && (v->covered_by != 0 || strcmp(v->origin, "restored") == 0)))
+    if (r->order->force ||
+        (v != NULL && (v->covered_by != 0 || strcmp(v->origin, "restored") == 0)))
         return true;
     pk_fail(err, PK_E_STATE, "the %s was never backed up", pk_ring_label(current->key, r->arena));
     pk_error_detail(err, "The restore would replace it with another key.");
@@ -308,7 +320,8 @@ static bool opens_files(const pk_restore *r, const pk_row_key *smk, bool *opens,
     pk_uuid_text(smk->uuid, uuid);
     snprintf(id, sizeof id, "\"keystore %s v", uuid);
     for (size_t i = 0; i < rows.count; i++)
-        *opens = *opens || strstr(list[i].recipients_json, id) != NULL;
+        *opens = *opens ||
+                 (list[i].recipients_json != NULL && strstr(list[i].recipients_json, id) != NULL);
     return true;
 }
 
@@ -317,7 +330,7 @@ static bool opens_files(const pk_restore *r, const pk_row_key *smk, bool *opens,
 static bool check_sealed(const pk_restore *r, const pk_ring_key *current, pk_error *err)
 {
     bool opens;
-    if (r->force || memcmp(current->key->uuid, r->newest_key->uuid, sizeof current->key->uuid) == 0)
+    if (r->order->force || is_same(r, current))
         return true;
     if (!opens_files(r, current->key, &opens, err))
         return false;
@@ -338,36 +351,43 @@ static bool apply_smk(pk_restore *r, pk_ring_key *current, bool same, const pk_c
            pk_children_move(r, c, &parent, same, err);
 }
 
-bool pk_keystore_restore_smk(pk_keystore *ks, const pk_keyset *set, bool force,
+static bool restore_smk(pk_restore *r, const pk_row_audit *audit, pk_error *err)
+{
+    PK_AUTO(pk_children_clear) pk_children c = {0};
+    pk_ring_key current = {0};
+    pk_ring_list rings = {0};
+    if (!pk_keystore_must_be_open(r->ks, err) ||
+        !pk_ring_find_smk(r->ks, r->arena, &current, err) || !check_damage(r, &current, err) ||
+        !check_sealed(r, &current, err) ||
+        !pk_ring_all(r->ks, r->arena, &rings.list, &rings.count, err) ||
+        !pk_children_collect(r, "smk", NULL, &rings, &c, err) ||
+        !pk_children_refuse_lost(r, &c, err))
+        return false;
+    const bool same = is_same(r, &current);
+    const pk_row_audit audited = named(r, same ? &current : &none, audit);
+    const bool identical = same && is_identical(r, &current) && !pk_children_any_quarantined(&c);
+    r->report->identical = identical;
+    return pk_catalog_begin(r->ks->catalog, err) &&
+           finish(r, identical || apply_smk(r, &current, same, &c, audit->actor, err), &audited,
+                  err);
+}
+
+bool pk_keystore_restore_smk(pk_keystore *ks, const pk_keyset *set, const pk_restore_order *order,
                              const pk_row_audit *audit, pk_restore_report *report, pk_error *err)
 {
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RESTORE_ARENA);
-    PK_AUTO(pk_children_clear) pk_children c = {0};
     pk_restore r = {.ks = ks,
                     .set = set,
                     .arena = &arena,
                     .report = report,
-                    .force = force,
+                    .order = order,
                     .now = pk_keystore_now(ks)};
-    if (!check_set(&r, "smk", err))
+    r.newest_key = check_set(&r, "smk", err);
+    if (r.newest_key == NULL)
         return false;
     report->opens_by_itself = true;
     PK_RING_LOCKED(ks);
-    pk_ring_key current;
-    pk_ring_list rings;
-    if (!pk_ring_find_smk(ks, &arena, &current, err) || !check_damage(&r, &current, err) ||
-        !check_sealed(&r, &current, err) ||
-        !pk_ring_all(ks, &arena, &rings.list, &rings.count, err) ||
-        !pk_children_collect(&r, "smk", NULL, &rings, &c, err) ||
-        !pk_children_refuse_lost(&r, &c, err))
-        return false;
-    const bool same = memcmp(current.key->uuid, set->keys[0].uuid, sizeof current.key->uuid) == 0;
-    const pk_row_audit audited = named(&r, same ? &current : &none, audit);
-    report->identical = same && is_identical(&r, &current) && !pk_children_any_quarantined(&c);
-    if (!pk_catalog_begin(ks->catalog, err))
-        return false;
-    return finish(&r, report->identical || apply_smk(&r, &current, same, &c, audit->actor, err),
-                  &audited, err);
+    return restore_smk(&r, audit, err);
 }
 
 /* MASTER KEY */
@@ -382,7 +402,7 @@ static bool check_place(pk_restore *r, const pk_database *db, pk_error *err)
     if (there.key == NULL || there.key_damaged || pk_ring_is_of(there.key, db))
         return true;
     const bool related = there.key->db_oid == db->oid || strcmp(there.key->db_name, db->name) == 0;
-    if (db->privileged && (related || r->force))
+    if (db->privileged && (related || r->order->force))
         return true;
     pk_fail(err, PK_E_DUPLICATE_OBJECT,
             "the key in the file belongs to another database of this keystore");
@@ -392,10 +412,10 @@ static bool check_place(pk_restore *r, const pk_database *db, pk_error *err)
 }
 
 /* Another key stands in the place: who may replace it? */
-static bool check_replace(pk_restore *r, const pk_ring_key *current, const pk_dmk_restore *how,
-                          pk_error *err)
+static bool check_replace(pk_restore *r, const pk_ring_key *current, pk_error *err)
 {
-    if (r->force)
+    const pk_restore_order *how = r->order;
+    if (r->order->force)
         return true;
     if (!how->replace) {
         pk_fail(err, PK_E_DUPLICATE_OBJECT,
@@ -403,7 +423,7 @@ static bool check_replace(pk_restore *r, const pk_ring_key *current, const pk_dm
         return pk_error_hint(err, "FORCE replaces it; the present key is kept as retired.");
     }
     PK_AUTO_PTR(pk_secret_free)
-    pk_secret *secret = pk_ring_open(r->ks, current, current->key->current_ver, NULL, err);
+    pk_secret *secret = pk_ring_open(r->ks, current, current->key->current_ver, r->asker, err);
     if (secret != NULL)
         return check_backed_up(r, current, err);
     pk_error_wrap(err, "the current master key of database \"%s\" cannot be decrypted",
@@ -416,71 +436,107 @@ static bool check_replace(pk_restore *r, const pk_ring_key *current, const pk_dm
 /* SQL Server: a key that was not there gets the password only; one that replaces a key which the
  * service master key opened is opened by it, too. OceanBase has no password: the service master key
  * it is. */
-static bool wants_smk(const pk_dmk_restore *how, const pk_ring_key *current)
+static bool wants_smk(const pk_restore_order *how, const pk_ring_key *current)
 {
     if (how->password == NULL)
         return true;
     return current->key != NULL && pk_ring_had_wrap(current, current->key->current_ver, "smk");
 }
 
-static bool apply_dmk(pk_restore *r, pk_ring_key *current, const pk_dmk_restore *how,
-                      const char *actor, pk_error *err)
+/* A restore of a database master key on its way. */
+typedef struct dmk_restore {
+    const pk_ring_parent *password; /* made from the order's password; NULL: none */
+    pk_secret *smk;                 /* what protectors borrow */
+    protectors by;
+} dmk_restore;
+
+static void dmk_restore_clear(dmk_restore *d)
 {
-    PK_AUTO(pk_children_clear) pk_children c = {0};
-    protectors by = {0};
-    pk_ring_key target;
-    pk_ring_list rings;
-    pk_ring_parent parent;
-    PK_AUTO_PTR(pk_secret_free) pk_secret *smk = NULL;
-    if (wants_smk(how, current)) {
-        smk = pk_ring_smk_parent(r->ks, r->arena, &by.list[by.count++], err);
-        if (smk == NULL)
+    pk_secret_free(d->smk);
+}
+
+static bool choose_protectors(pk_restore *r, const pk_ring_key *current, dmk_restore *d,
+                              pk_error *err)
+{
+    if (wants_smk(r->order, current)) {
+        d->smk = pk_ring_smk_parent(r->ks, r->arena, &d->by.list[d->by.count++], err);
+        if (d->smk == NULL)
             return false;
         r->report->opens_by_itself = true;
     }
-    if (how->password != NULL) {
-        by.list[by.count++] = (pk_ring_parent){.by = "password", .secret = how->password};
+    if (d->password != NULL) {
+        d->by.list[d->by.count++] = *d->password;
         r->report->password_added = true;
     }
-    const bool other =
-        current->key != NULL && memcmp(current->key->uuid, r->set->keys[0].uuid, 16) != 0;
-    if (other) {
-        if (!pk_ring_all(r->ks, r->arena, &rings.list, &rings.count, err) ||
-            !pk_children_collect(r, "dmk", current->key->uuid, &rings, &c, err) ||
-            !pk_children_refuse_lost(r, &c, err) || !retire(r, current, err))
-            return false;
-    }
+    return true;
+}
+
+/* Another key makes room: its children move, itself is kept as retired. */
+static bool replace(pk_restore *r, pk_ring_key *current, pk_children *c, pk_error *err)
+{
+    pk_ring_list rings = {0};
+    if (current->key == NULL || is_same(r, current))
+        return true;
+    return pk_ring_all(r->ks, r->arena, &rings.list, &rings.count, err) &&
+           pk_children_collect(r, "dmk", current->key->uuid, &rings, c, err) &&
+           pk_children_refuse_lost(r, c, err) && retire(r, current, err);
+}
+
+static bool apply_dmk(pk_restore *r, pk_ring_key *current, dmk_restore *d, const char *actor,
+                      pk_error *err)
+{
+    PK_AUTO(pk_children_clear) pk_children c = {0};
+    pk_ring_key target = {0};
+    pk_ring_parent parent;
     parent_of(r, "dmk", &parent);
-    return key_row(r, how->db, actor, &target, err) && put_versions(r, &target, &by, err) &&
+    return choose_protectors(r, current, d, err) && replace(r, current, &c, err) &&
+           key_row(r, r->order->db, actor, &target, err) && put_versions(r, &target, &d->by, err) &&
            pk_children_move(r, &c, &parent, false, err);
 }
 
-bool pk_keystore_restore_dmk(pk_keystore *ks, const pk_keyset *set, const pk_dmk_restore *how,
+static bool restore_dmk(pk_restore *r, dmk_restore *d, const pk_row_audit *audit, pk_error *err)
+{
+    const pk_database *db = r->order->db;
+    pk_ring_key current = {0};
+    PK_RING_LOCKED(r->ks);
+    if (!pk_keystore_must_be_open(r->ks, err) ||
+        !pk_ring_find_dmk(r->ks, db, r->arena, &current, err) || !check_damage(r, &current, err) ||
+        !check_place(r, db, err))
+        return false;
+    const bool same = is_same(r, &current);
+    if (current.key != NULL && !same && !check_replace(r, &current, err))
+        return false;
+    const pk_row_audit audited = named(r, same ? &current : &none, audit);
+    const bool identical = same && is_identical(r, &current) && pk_ring_is_of(current.key, db);
+    r->report->identical = identical;
+    r->report->opens_by_itself = identical;
+    return pk_catalog_begin(r->ks->catalog, err) &&
+           finish(r, identical || apply_dmk(r, &current, d, audit->actor, err), &audited, err);
+}
+
+bool pk_keystore_restore_dmk(pk_keystore *ks, const pk_keyset *set, const pk_restore_order *order,
                              const pk_row_audit *audit, pk_restore_report *report, pk_error *err)
 {
     PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(RESTORE_ARENA);
+    PK_AUTO(dmk_restore_clear) dmk_restore d = {0};
+    PK_AUTO_PTR(pk_secret_free) pk_secret *key = NULL;
+    pk_ring_parent password;
+    const pk_ring_asker asker = {.opener = order->opener, .db = order->db};
     pk_restore r = {.ks = ks,
                     .set = set,
                     .arena = &arena,
                     .report = report,
-                    .force = how->force,
+                    .asker = &asker,
+                    .order = order,
                     .now = pk_keystore_now(ks)};
-    if (!check_set(&r, "dmk", err))
+    r.newest_key = check_set(&r, "dmk", err);
+    if (r.newest_key == NULL)
         return false;
-    PK_RING_LOCKED(ks);
-    pk_ring_key current;
-    if (!pk_ring_find_dmk(ks, how->db, &arena, &current, err) || !check_damage(&r, &current, err) ||
-        !check_place(&r, how->db, err))
-        return false;
-    const bool same = current.key != NULL &&
-                      memcmp(current.key->uuid, set->keys[0].uuid, sizeof current.key->uuid) == 0;
-    if (current.key != NULL && !same && !check_replace(&r, &current, how, err))
-        return false;
-    const pk_row_audit audited = named(&r, same ? &current : &none, audit);
-    report->identical = same && is_identical(&r, &current) && pk_ring_is_of(current.key, how->db);
-    report->opens_by_itself = report->identical;
-    if (!pk_catalog_begin(ks->catalog, err))
-        return false;
-    return finish(&r, report->identical || apply_dmk(&r, &current, how, audit->actor, err),
-                  &audited, err);
+    if (order->password != NULL) {
+        key = pk_ring_password_parent(order->password, &arena, &password, err);
+        if (key == NULL)
+            return false;
+        d.password = &password;
+    }
+    return restore_dmk(&r, &d, audit, err);
 }

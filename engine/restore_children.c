@@ -62,14 +62,14 @@ static bool open_by_parent(pk_restore *r, const pk_ring_key *ring, const pk_row_
                            pk_secret **secret, pk_error *err)
 {
     PK_AUTO(pk_arena_clear) pk_arena scratch = PK_ARENA_MAX(1u << 20);
-    pk_ring_key parent;
+    pk_ring_key parent = {0};
     pk_error why = {0};
     if (!pk_ring_find_uuid(r->ks, wrap->parent_uuid, &scratch, &parent, err))
         return false;
     if (parent.key == NULL)
         return true;
     PK_AUTO_PTR(pk_secret_free)
-    pk_secret *key = pk_ring_open(r->ks, &parent, wrap->parent_ver, NULL, &why);
+    pk_secret *key = pk_ring_open(r->ks, &parent, wrap->parent_ver, r->asker, &why);
     if (key != NULL)
         return open_under(r, ring, wrap, key, secret, err);
     if (is_closed(&why))
@@ -157,7 +157,7 @@ bool pk_children_refuse_lost(pk_restore *r, const pk_children *c, pk_error *err)
         if (n > 0 && used + (size_t)n < sizeof names)
             used += (size_t)n;
     }
-    if (lost == 0 || r->force)
+    if (lost == 0 || r->order->force)
         return true;
     names[used] = '\0';
     pk_fail(err, PK_E_CORRUPT, "keys under the current key cannot be decrypted");

@@ -12,10 +12,10 @@ typedef struct pk_restore {
     const pk_keyset *set;
     pk_arena *arena;
     pk_restore_report *report;
-    bool force;
+    const pk_ring_asker *asker; /* whose opened keys count; NULL: nobody's */
+    const pk_restore_order *order;
     int64_t now;
-    uint32_t newest; /* the file's newest version, and its key; set by check_set */
-    const pk_keyset_key *newest_key;
+    const pk_keyset_key *newest_key; /* in the file */
 } pk_restore;
 
 /* Every key of the catalog, to look for children in. */

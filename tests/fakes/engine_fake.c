@@ -1,10 +1,12 @@
 /*
  * An engine without keys, for tests of the proxy: every request gets a thread that answers by the
- * kind of its statements. What a scenario can rely on: SHOW MASTER KEYS                two columns,
- * two rows, one value of them NULL BACKUP SERVICE MASTER KEY ..    a notice that repeats the place
- * and the session's facts; tag RESTORE SERVICE MASTER KEY ..   a notice, then error 58P01 with
- * detail and hint ALTER SERVICE MASTER KEY ..     runs until it is canceled, then 57014 everything
- * else                 its tag
+ * kind of its statements. What a scenario can rely on:
+ * - SHOW MASTER KEYS: two columns, two rows, one value of them NULL
+ * - BACKUP SERVICE MASTER KEY ..: a notice that repeats the place and the session's facts; tag
+ * - RESTORE SERVICE MASTER KEY ..: a notice, then error 58P01 with detail and hint
+ * - ALTER SERVICE MASTER KEY ..: runs until it is canceled, then 57014
+ * - OPEN MASTER KEY ..: 28P01, with the password 'linger' after a while
+ * - everything else: its tag
  */
 #include "base/log.h"
 #include "engine/engine.h"
@@ -15,12 +17,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define THREADS_MAX 4096
+#define THREADS_MAX 65536
 
 struct pk_engine {
     pthread_mutex_t lock; /* guards everything below */
     pthread_t threads[THREADS_MAX];
     size_t count;
+    unsigned forgotten; /* calls of pk_engine_forget_session */
     pk_request *running[THREADS_MAX];
 };
 
@@ -90,6 +93,8 @@ static void answer(const pk_request *request, const pk_stmt *stmt, pk_result *re
         (void)pk_error_detail(&result->error, "It is not there.");
         (void)pk_error_hint(&result->error, "Name another one.");
     } else if (stmt->kind == PK_STMT_DMK_OPEN) {
+        if (pk_span_equal(stmt->u.master_key.decryption.text, PK_SPAN("linger")))
+            (void)nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
         result->failed = true;
         (void)pk_fail(&result->error, PK_E_PASSWORD, "wrong password");
     } else if (stmt->kind == PK_STMT_SMK_ALTER) {
@@ -148,6 +153,26 @@ void pk_engine_cancel(pk_engine *engine, uint64_t number)
     (void)pthread_mutex_unlock(&engine->lock);
 }
 
+void pk_engine_forget_session(pk_engine *engine, uint64_t session)
+{
+    (void)pthread_mutex_lock(&engine->lock);
+    unsigned times = ++engine->forgotten;
+    (void)pthread_mutex_unlock(&engine->lock);
+    pk_log_info("fake engine: session %llu forgotten, call %u", (unsigned long long)session, times);
+}
+
+void pk_engine_drain(pk_engine *engine)
+{
+    (void)engine;
+    pk_log_info("fake engine: draining");
+}
+
+struct pk_keeper *pk_engine_keeper(pk_engine *engine)
+{
+    (void)engine;
+    return NULL;
+}
+
 bool pk_engine_create_keystore(const char *state_dir, const pk_clock *clock,
                                pk_keystore_summary *summary, pk_error *err)
 {
@@ -161,4 +186,10 @@ bool pk_exec_in_block(pk_stmt_kind kind)
 {
     return kind == PK_STMT_SHOW_MASTER_KEYS || kind == PK_STMT_SHOW_KEY_BACKUPS ||
            kind == PK_STMT_DMK_OPEN || kind == PK_STMT_DMK_CLOSE;
+}
+
+const pk_column *pk_exec_columns(pk_stmt_kind kind, size_t *count)
+{
+    *count = kind == PK_STMT_SHOW_MASTER_KEYS ? PK_COUNT(key_columns) : 0;
+    return *count == 0 ? NULL : key_columns;
 }

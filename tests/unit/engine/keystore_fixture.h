@@ -24,6 +24,7 @@ static inline void fixture_remove(const char *path)
 {
     DIR *dir = opendir(path);
     assert_non_null(dir);
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of one's own */
     for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir))
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
             unlinkat(dirfd(dir), e->d_name, 0);
@@ -37,7 +38,7 @@ static inline void fixture_init(void)
     pk_error err = {0};
     if (!pk_secret_heap_init(&heap, &err)) {
         fprintf(stderr, "%s\n", err.message);
-        exit(1);
+        abort();
     }
     pk_json_init();
     pk_log_set_level(PK_LOG_ERROR);
