@@ -9,6 +9,7 @@
 
 #define FORWARDED_MAX 100u /* at the same time; Odyssey #1430 */
 #define PATIENCE_MS   10000u
+#define DROPPED_MS    1000u /* between two warnings */
 #define CODE_CANCEL   80877102u
 
 static pk_session **bucket(pk_loop *loop, uint32_t pid)
@@ -92,6 +93,14 @@ static void on_connected(void *ctx, int fd, const pk_peer_address *to, const pk_
     pk_session_settle(session);
 }
 
+static void warn_of_dropped(pk_loop *loop)
+{
+    if (loop->cancel_dropped_at != 0 && uv_now(&loop->uv) < loop->cancel_dropped_at + DROPPED_MS)
+        return;
+    loop->cancel_dropped_at = uv_now(&loop->uv);
+    pk_log_warning("cancel requests are dropped: %u are being forwarded", loop->cancels);
+}
+
 void pk_cancel_forward(pk_session *session)
 {
     pk_loop *loop = session->loop;
@@ -103,7 +112,7 @@ void pk_cancel_forward(pk_session *session)
         return;
     }
     if (loop->cancels >= FORWARDED_MAX) {
-        pk_log_warning("a cancel request was dropped: %u are being forwarded", loop->cancels);
+        warn_of_dropped(loop);
         pk_session_event(session, PK_EV_TIMEOUT);
         return;
     }

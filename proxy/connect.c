@@ -92,6 +92,60 @@ void pk_socket_tune(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
+/* Address without port; NULL: not an internet address. */
+static const void *address_of(const pk_peer_address *at, size_t *len, in_port_t *port)
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&at->address;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&at->address;
+    if (at->address.ss_family == AF_INET) {
+        *len = sizeof in->sin_addr;
+        *port = in->sin_port;
+        return &in->sin_addr;
+    }
+    if (at->address.ss_family != AF_INET6)
+        return NULL;
+    *len = sizeof in6->sin6_addr;
+    *port = in6->sin6_port;
+    return &in6->sin6_addr;
+}
+
+static bool is_any(const char *address, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (address[i] != 0)
+            return false;
+    return true;
+}
+
+/* A listener on all addresses is met by a connection between two equal ones: a host that talks to
+ * itself. */
+static bool is_listener(const pk_peer_address *peer, const pk_peer_address *own,
+                        const pk_peer_address *listener)
+{
+    size_t len[3] = {0};
+    in_port_t port[3] = {0};
+    const void *to = address_of(peer, &len[0], &port[0]);
+    const void *from = address_of(own, &len[1], &port[1]);
+    const void *at = address_of(listener, &len[2], &port[2]);
+    if (to == NULL || from == NULL || at == NULL || len[0] != len[2] || len[0] != len[1] ||
+        port[0] != port[2])
+        return false;
+    return memcmp(to, at, len[0]) == 0 || (is_any(at, len[2]) && memcmp(to, from, len[0]) == 0);
+}
+
+bool pk_connect_is_circle(int fd, const pk_peer_address *listening, size_t count)
+{
+    pk_peer_address peer = {.len = sizeof peer.address};
+    pk_peer_address own = {.len = sizeof own.address};
+    if (getpeername(fd, (struct sockaddr *)&peer.address, &peer.len) < 0 ||
+        getsockname(fd, (struct sockaddr *)&own.address, &own.len) < 0)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (is_listener(&peer, &own, &listening[i]))
+            return true;
+    return false;
+}
+
 static void release(pk_connect *dial)
 {
     if (dial->handles == 0 && !dial->looking_up)

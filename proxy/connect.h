@@ -39,6 +39,10 @@ pk_connect *pk_connect_start(uv_loop_t *loop, const pk_target *target, const pk_
 /* The caller does not want to hear from it any more. */
 void pk_connect_abandon(pk_connect *connect);
 
+/* Does this connection lead to one of these addresses we listen on? Then every session would open
+ * another one, until descriptors run out. A detour through another host is not seen. */
+bool pk_connect_is_circle(int fd, const pk_peer_address *listening, size_t count);
+
 /* Options every TCP connection of ours gets: no delay, keepalive. */
 void pk_socket_tune(int fd);
 

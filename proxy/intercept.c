@@ -6,7 +6,8 @@
  * fails ("poison", wire-protocol 6.4) and our error takes the place of its own.
  *
  * Copies of a claimed text: the client stream's `in` (wiped as it is consumed), a conversion buffer
- * (secret), and the request's arena, which goes with the request.
+ * (secret), the request's arena, which goes with the request, and, if it is prepared, the session's
+ * table of names (wiped when the name and its portals are gone).
  */
 #include "proxy/intercept.h"
 
@@ -14,14 +15,11 @@
 #include "engine/exec.h"
 #include "parser/gate.h"
 #include "proxy/encoding.h"
+#include "proxy/lockstep.h"
+#include "proxy/refuse.h"
 #include "proxy/reply.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/random.h>
-
-#define OWN_MESSAGE_MAX 512u
-#define ERROR_MAX       8192u
 
 #define NUMBER(session) ((unsigned long long)(session)->number)
 
@@ -29,25 +27,54 @@ typedef enum verdict { FOREIGN, REFUSE, RUN } verdict;
 
 /* ---- stage 1 ---- */
 
-/* The SQL text of a Query or Parse of which `bytes` are there. False: not a well-formed message;
- * the server will say so. */
-static bool text_of(pk_header header, pk_span bytes, pk_span *text)
+/* A Query or Parse of which not all need be there. */
+typedef struct sql_part {
+    pk_span text; /* as far as it is there and is looked at */
+    bool named;   /* a Parse's name is there */
+    bool ends;    /* the text is there to its end */
+} sql_part;
+
+static pk_span in_hand(pk_header header, pk_span bytes)
 {
-    bool whole = bytes.len >= header.size;
-    pk_reader reader = {
-        .rest = {bytes.ptr + PK_WIRE_HEADER, (whole ? header.size : bytes.len) - PK_WIRE_HEADER}};
+    if (bytes.len > header.size)
+        bytes.len = header.size;
+    return bytes;
+}
+
+static sql_part sql_of(pk_header header, pk_span bytes)
+{
+    bytes = in_hand(header, bytes);
+    pk_reader reader = {.rest = {bytes.ptr + PK_WIRE_HEADER, bytes.len - PK_WIRE_HEADER}};
     if (header.type == 'P')
-        (void)pk_read_text(&reader); /* the statement's name */
-    if (!whole) {
-        *text = reader.rest;
-        return !reader.bad && memchr(text->ptr, 0, text->len) == NULL;
-    }
-    *text = pk_read_text(&reader);
+        (void)pk_read_text(&reader);
+    sql_part sql = {.named = !reader.bad &&
+                             reader.rest.ptr <= bytes.ptr + PK_WIRE_HEADER + PK_LOOKED_AT};
+    if (!sql.named)
+        return sql;
+    const char *nul = reader.rest.len == 0 ? NULL : memchr(reader.rest.ptr, 0, reader.rest.len);
+    sql.text = reader.rest;
+    if (nul != NULL)
+        sql.text.len = (size_t)(nul - reader.rest.ptr);
+    sql.ends = nul != NULL && sql.text.len <= PK_LOOKED_AT;
+    if (sql.text.len > PK_LOOKED_AT)
+        sql.text.len = PK_LOOKED_AT;
+    return sql;
+}
+
+/* A whole message that is not well-formed: the server refuses it unread, and says how. */
+static bool is_malformed(pk_header header, pk_span bytes)
+{
+    if (bytes.len < header.size)
+        return false;
+    pk_reader reader = {.rest = {bytes.ptr + PK_WIRE_HEADER, header.size - PK_WIRE_HEADER}};
+    if (header.type == 'P')
+        (void)pk_read_text(&reader);
+    (void)pk_read_text(&reader);
     if (header.type == 'P') {
         uint16_t types = pk_read_u16(&reader);
         (void)pk_read_bytes(&reader, (size_t)types * 4);
     }
-    return !reader.bad && reader.rest.len == 0;
+    return reader.bad || reader.rest.len != 0;
 }
 
 static pk_look wait_for(pk_session *session, size_t size)
@@ -56,132 +83,83 @@ static pk_look wait_for(pk_session *session, size_t size)
     return PK_LOOK_WAIT;
 }
 
+/* The text is not ours. */
+static pk_look look_at_names(pk_session *session, pk_header header, pk_span bytes)
+{
+    if (session->names == NULL || header.type == 'Q')
+        return PK_LOOK_PASS;
+    return pk_lockstep_look(session, header, bytes);
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static pk_look look_at_text(pk_session *session, pk_header header, pk_span bytes)
+{
+    size_t wanted = smaller(header.size, PK_WIRE_HEADER + PK_LOOKED_AT);
+    if (bytes.len < wanted)
+        return wait_for(session, wanted);
+    const sql_part sql = sql_of(header, bytes);
+    if (is_malformed(header, bytes))
+        return look_at_names(session, header, bytes);
+    if (!sql.named) /* nobody names a statement in 64 KiB; refused */
+        return PK_LOOK_HOLD;
+    if (header.type == 'P') /* the name does not count */
+        wanted = smaller(header.size, (size_t)(sql.text.ptr - bytes.ptr) + PK_LOOKED_AT);
+    if (!sql.ends && bytes.len < wanted)
+        return wait_for(session, wanted);
+    const pk_look names = look_at_names(session, header, bytes);
+    if (names == PK_LOOK_WAIT || !pk_gate_maybe_ours(sql.text))
+        return names;
+    if (sql.ends && bytes.len < header.size && header.size <= PK_HELD_MAX)
+        return wait_for(session, header.size); /* what is declared about parameters */
+    return PK_LOOK_HOLD;
+}
+
+/* A server that waits for CopyData refuses everything else; but if the end of the data is on its
+ * way already, the message comes after the COPY. */
+static bool is_copying_in(const pk_session *session)
+{
+    return session->replies.copy_in && !pk_replyq_copy_ends(&session->replies);
+}
+
 pk_look pk_intercept_look(pk_session *session, pk_header header, pk_span bytes)
 {
-    pk_span text;
     if (session->client_pass) {
         session->client_pass = false;
         return PK_LOOK_PASS;
     }
-    /* A server that waits for CopyData refuses everything else unread; but if the end of the data
-     * is on its way already, this message comes after the COPY. */
-    if (session->walsender || (session->replies.copy_in && !pk_replyq_copy_ends(&session->replies)))
+    if (session->walsender)
         return PK_LOOK_PASS;
-    size_t first = PK_WIRE_HEADER + PK_LOOKED_AT;
-    if (first > header.size)
-        first = header.size;
-    if (bytes.len < first)
-        return wait_for(session, first);
-    bytes.len = bytes.len < header.size ? first : header.size;
-    if (!text_of(header, bytes, &text))
-        return PK_LOOK_PASS;
-    if (text.len > PK_LOOKED_AT)
-        text.len = PK_LOOKED_AT;
-    if (!pk_gate_maybe_ours(text))
-        return PK_LOOK_PASS;
-    if (header.size <= PK_CLAIMED_MAX && bytes.len < header.size)
-        return wait_for(session, header.size);
-    return PK_LOOK_HOLD;
+    const pk_look look = header.type == 'Q' || header.type == 'P'
+                             ? look_at_text(session, header, bytes)
+                             : look_at_names(session, header, bytes);
+    if (look != PK_LOOK_HOLD || !is_copying_in(session))
+        return look;
+    return PK_LOOK_BREACH;
 }
 
-/* ---- saying and sending ---- */
-
-static void say_error(pk_session *session, const pk_error *err)
+void pk_intercept_breach(pk_session *session)
 {
-    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(ERROR_MAX);
-    pk_log_info("session %llu: answered %s: %s", NUMBER(session), err->sqlstate, err->message);
-    if (pk_reply_error(&out, session->encoding, err, false))
-        pk_session_say(session, &out);
+    pk_error err;
+    (void)pk_fail(&err, PK_E_PROTOCOL,
+                  "a statement of pgkeep cannot be sent while COPY FROM STDIN waits for data");
+    pk_session_fatal(session, &err);
 }
 
-static void say_ready(pk_session *session)
+void pk_intercept_say(pk_session *session)
 {
-    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(16);
-    if (pk_reply_ready(&out, session->replies.tx))
-        pk_session_say(session, &out);
-}
-
-static void send_query(pk_session *session, const char *sql)
-{
-    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(OWN_MESSAGE_MAX);
-    if (pk_reply_query(&out, sql))
-        pk_session_send(session, &out);
-}
-
-static void send_other(pk_session *session, char type)
-{
-    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(OWN_MESSAGE_MAX);
-    bool made = type == 'E' ? pk_reply_execute(&out, session->nonce) : pk_reply_empty(&out, type);
-    if (made)
-        pk_session_send(session, &out);
-}
-
-/* A name nobody else can have used in this session. */
-static void need_nonce(pk_session *session)
-{
-    static const char digits[] = "0123456789abcdef";
-    unsigned char bytes[16];
-    if (session->nonce[0] != 0)
+    if (session->state == PK_ST_STEP) {
+        pk_lockstep_say_columns(session);
         return;
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
-        abort(); /* cannot happen for so few bytes once the kernel has booted */
-    size_t at = (size_t)snprintf(session->nonce, sizeof session->nonce, "pgkeep_");
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        session->nonce[at++] = digits[bytes[i] >> 4];
-        session->nonce[at++] = digits[bytes[i] & 15];
     }
-    session->nonce[at] = 0;
-}
-
-/* Makes the server fail and remembers what to say when it has. */
-static void poison(pk_session *session, bool query, const pk_error *err)
-{
-    char sql[96];
-    need_nonce(session);
-    pk_free(session->refusal);
-    session->refusal = pk_new(pk_error);
-    *session->refusal = *err;
-    session->refusing_query = query;
-    if (query) {
-        (void)snprintf(sql, sizeof sql, "ROLLBACK TO SAVEPOINT \"%s\"", session->nonce);
-        send_query(session, sql);
-    } else {
-        send_other(session, 'E');
-    }
-    pk_session_event(session, PK_EV_POISON_SENT);
-}
-
-void pk_intercept_say_refusal(pk_session *session)
-{
     if (session->refusal == NULL)
         return;
-    say_error(session, session->refusal);
+    pk_refuse_say_error(session, session->refusal);
     pk_free(session->refusal);
     session->refusal = NULL;
-}
-
-/* The held message is ours: what is there of it goes now, the rest when it comes. */
-static void drop_held(pk_session *session, pk_header header)
-{
-    size_t held = pk_stream_held(&session->client).len;
-    size_t now = held < header.size ? held : header.size;
-    pk_stream_consume(&session->client, now);
-    session->client_left = header.size - now;
-    session->client_drop = true;
-    session->client_wants = 0;
-}
-
-static void refuse(pk_session *session, pk_header header, const pk_error *err)
-{
-    bool query = header.type == 'Q';
-    drop_held(session, header);
-    if (!query || session->replies.unsynced || session->replies.tx == 'T') {
-        poison(session, query, err);
-        return;
-    }
-    say_error(session, err);
-    say_ready(session);
-    pk_session_event(session, PK_EV_ANSWERED);
 }
 
 /* ---- stage 2 ---- */
@@ -192,7 +170,7 @@ static void refuse(pk_session *session, pk_header header, const pk_error *err)
 static verdict convert(pk_session *session, pk_span text, bool cut, pk_request *request,
                        pk_span *utf8, pk_error *err)
 {
-    PK_AUTO(pk_buf_clear) pk_buf converted = PK_BUF_SECRET((size_t)4 * PK_CLAIMED_MAX);
+    PK_AUTO(pk_buf_clear) pk_buf converted = PK_BUF_SECRET((size_t)4 * PK_LOOKED_AT);
     pk_span plain = text;
     verdict done = RUN;
     if (!pk_encoding_is_plain(session->encoding, text)) {
@@ -214,46 +192,27 @@ static verdict convert(pk_session *session, pk_span text, bool cut, pk_request *
     return utf8->ptr == NULL ? REFUSE : done;
 }
 
-static const char *name_of(const pk_stmt *stmt)
-{
-    if (stmt->tag != NULL && stmt->tag[0] != 0)
-        return stmt->tag;
-    return stmt->head != NULL && stmt->head[0] != 0 ? stmt->head : "this statement";
-}
-
 static verdict too_long(pk_error *err)
 {
     (void)pk_fail(err, PK_E_TOO_LONG, "a statement of pgkeep can be at most %u bytes long",
-                  PK_CLAIMED_MAX);
+                  PK_LOOKED_AT);
     return REFUSE;
 }
 
 static verdict judge_parse(const pk_script *script, pk_error *err)
 {
-    if (script->count > 1)
-        (void)pk_fail(err, PK_E_SYNTAX,
-                      "cannot insert multiple commands into a prepared statement");
-    else {
-        (void)pk_fail(err, PK_E_UNSUPPORTED, "%s is not supported in the extended query protocol",
-                      name_of(&script->stmts[0]));
-        (void)pk_error_hint(err, "Send it as a simple query.");
-    }
-    return REFUSE;
-}
-
-static verdict not_in(pk_error *err, const pk_stmt *stmt, const char *where, const char *hint)
-{
-    (void)pk_fail(err, PK_E_IN_TRANSACTION, "%s cannot %s", name_of(stmt), where);
-    (void)pk_error_hint(err, "%s", hint);
+    if (script->count == 1)
+        return RUN;
+    (void)pk_fail(err, PK_E_SYNTAX, "cannot insert multiple commands into a prepared statement");
     return REFUSE;
 }
 
 static verdict judge_query(const pk_session *session, const pk_script *script, pk_error *err)
 {
-    if (session->replies.unsynced)
-        return not_in(
-            err, &script->stmts[0], "be executed within a pipeline",
-            "Send it alone, after the end of the pipeline; drivers need autocommit for it.");
+    if (session->replies.unsynced) {
+        (void)pk_refuse_in_pipeline(pk_refuse_name(&script->stmts[0]), err);
+        return REFUSE;
+    }
     if (session->replies.tx == 'E') {
         (void)pk_fail(err, PK_E_ABORTED_TRANSACTION,
                       "current transaction is aborted, commands ignored until end of transaction "
@@ -261,19 +220,16 @@ static verdict judge_query(const pk_session *session, const pk_script *script, p
         return REFUSE;
     }
     for (size_t i = 0; session->replies.tx == 'T' && i < script->count; i++)
-        if (!pk_exec_in_block(script->stmts[i].kind))
-            return not_in(err, &script->stmts[i], "run inside a transaction block",
-                          "Send it outside of BEGIN and COMMIT; drivers need autocommit for it.");
+        if (!pk_exec_in_block(script->stmts[i].kind)) {
+            (void)pk_refuse_in_block(pk_refuse_name(&script->stmts[i]), err);
+            return REFUSE;
+        }
     return RUN;
 }
 
 static verdict judge_script(const pk_session *session, pk_header header, const pk_script *script,
                             pk_error *err)
 {
-    if (script->kind == PK_SCRIPT_FOREIGN)
-        return FOREIGN;
-    if (header.size > PK_CLAIMED_MAX)
-        return too_long(err);
     if (header.type == 'P')
         return judge_parse(script, err);
     if (script->kind == PK_SCRIPT_MIXED) {
@@ -284,37 +240,77 @@ static verdict judge_script(const pk_session *session, pk_header header, const p
     return judge_query(session, script, err);
 }
 
+/* The server reports changed settings only with ReadyForQuery (PostgreSQL 14 and later). Behind an
+ * Execute it may therefore read backslashes otherwise than we think, or take one for the second
+ * byte of a character. Could the text be ours to it? */
+static bool could_be_ours(const pk_session *session, pk_span text, pk_span utf8)
+{
+    if (!session->replies.executed || text.len == 0 || memchr(text.ptr, '\\', text.len) == NULL)
+        return false;
+    for (size_t i = 0; i + 1 < text.len; i++)
+        if ((unsigned char)text.ptr[i] >= 0x80 && text.ptr[i + 1] == '\\')
+            return true;
+    const pk_parse_options options = {.standard_conforming = !session->standard_conforming};
+    PK_AUTO_PTR(pk_request_free) pk_request *request = pk_request_new();
+    pk_error err;
+    return !pk_parse(utf8, &options, &request->arena, &request->script, &err) ||
+           request->script.kind != PK_SCRIPT_FOREIGN;
+}
+
+static verdict ambiguous(pk_error *err)
+{
+    (void)pk_fail(err, PK_E_IN_TRANSACTION,
+                  "in this pipeline it cannot be told whether the backslashes hide a statement of "
+                  "pgkeep");
+    (void)pk_error_hint(err, "Send it after the end of the pipeline, or without backslashes.");
+    return REFUSE;
+}
+
+static verdict not_text(const pk_session *session, pk_error *err)
+{
+    (void)pk_fail(err, PK_E_PARAMETER, "the statement is not valid text of client_encoding %s",
+                  session->encoding);
+    return REFUSE;
+}
+
 static verdict examine(pk_session *session, pk_header header, pk_span message, pk_request *request,
                        pk_error *err)
 {
     const pk_parse_options options = {.standard_conforming = session->standard_conforming};
-    pk_span text;
+    const sql_part sql = sql_of(header, message);
     pk_span utf8;
-    if (!text_of(header, message, &text))
+    if (is_malformed(header, message))
         return FOREIGN;
-    const verdict text_is = convert(session, text, message.len < header.size, request, &utf8, err);
-    if (text_is == REFUSE)
-        return REFUSE;
-    if (!pk_parse(utf8, &options, &request->arena, &request->script, err))
-        return header.size > PK_CLAIMED_MAX ? too_long(err) : REFUSE;
-    if (text_is == FOREIGN && request->script.kind != PK_SCRIPT_FOREIGN) {
-        (void)pk_fail(err, PK_E_PARAMETER, "the statement is not valid text of client_encoding %s",
-                      session->encoding);
+    if (!sql.named) {
+        (void)pk_fail(err, PK_E_TOO_LONG,
+                      "the name of the prepared statement or portal is too long");
         return REFUSE;
     }
+    const verdict text_is = convert(session, sql.text, !sql.ends, request, &utf8, err);
+    if (text_is == REFUSE)
+        return REFUSE;
+    const bool parsed = pk_parse(utf8, &options, &request->arena, &request->script, err);
+    if (parsed && request->script.kind == PK_SCRIPT_FOREIGN)
+        return could_be_ours(session, sql.text, utf8) ? ambiguous(err) : FOREIGN;
+    if (!sql.ends || message.len < header.size)
+        return too_long(err);
+    if (!parsed)
+        return REFUSE;
+    if (text_is == FOREIGN)
+        return not_text(session, err);
     return judge_script(session, header, &request->script, err);
 }
 
 static void send_stand_in(pk_session *session, pk_request *request)
 {
     char sql[256];
-    need_nonce(session);
+    pk_refuse_need_nonce(session);
     request->number = ++session->loop->last_request;
-    session->check_failed = session->check_proved = false;
+    session->check_answered = session->check_failed = session->check_proved = false;
     session->request = request;
     (void)snprintf(sql, sizeof sql, "SELECT '%s' /* pgkeep: %s %llu */", session->nonce,
-                   name_of(&request->script.stmts[0]), (unsigned long long)request->number);
-    send_query(session, sql);
+                   pk_refuse_name(&request->script.stmts[0]), (unsigned long long)request->number);
+    pk_refuse_send_query(session, sql);
     pk_session_event(session, PK_EV_CHECK_SENT);
 }
 
@@ -322,51 +318,58 @@ void pk_intercept_hold(pk_session *session)
 {
     /* Without it the server may keep the answers we wait for. */
     if (pk_replyq_needs_flush(&session->replies))
-        send_other(session, 'H');
+        pk_refuse_send_flush(session);
 }
 
-static void decide(pk_session *session)
+static void let_go(pk_session *session)
 {
-    PK_AUTO_PTR(pk_request_free) pk_request *request = NULL;
-    pk_header header;
+    session->client_pass = true;
+    pk_session_event(session, PK_EV_FOREIGN);
+}
+
+/* A Query or Parse. */
+static void decide_text(pk_session *session, pk_header header, pk_span message)
+{
+    PK_AUTO_PTR(pk_request_free) pk_request *request = pk_request_new();
     pk_error err;
-    pk_span message = pk_stream_held(&session->client);
-    if (pk_wire_client(message, &header) != PK_FRAMING_OK)
-        return; /* cannot be: it was looked at before */
-    if (message.len > header.size)
-        message.len = header.size;
-    if (session->replies.skip) { /* the server would throw it away */
-        drop_held(session, header);
-        pk_session_event(session, PK_EV_ANSWERED);
-        return;
-    }
-    request = pk_request_new();
     switch (examine(session, header, message, request, &err)) {
     case FOREIGN:
-        session->client_pass = true;
-        pk_session_event(session, PK_EV_FOREIGN);
+        if (header.type == 'Q' || !pk_lockstep_decide(session, header, message))
+            let_go(session);
         break;
     case REFUSE:
-        refuse(session, header, &err);
+        pk_refuse_held(session, header, &err);
         break;
     case RUN:
-        drop_held(session, header);
+        if (header.type == 'P') {
+            pk_lockstep_prepare(session, header, message, request);
+            break;
+        }
+        pk_refuse_drop_held(session, header);
         send_stand_in(session, pk_steal(&request));
         break;
     }
 }
 
-/* ---- answers of the server to what we sent ---- */
-
-/* Is this the row that the stand-in asked for? */
-static bool is_our_row(const pk_session *session, pk_span message)
+static void decide(pk_session *session)
 {
-    pk_reader reader = {.rest = {message.ptr + PK_WIRE_HEADER, message.len - PK_WIRE_HEADER}};
-    uint16_t columns = pk_read_u16(&reader);
-    uint32_t len = pk_read_u32(&reader);
-    pk_span value = pk_read_bytes(&reader, len);
-    return columns == 1 && !reader.bad && pk_span_equal(value, pk_span_of(session->nonce));
+    pk_header header;
+    pk_span message = pk_stream_held(&session->client);
+    if (pk_wire_client(message, &header) != PK_FRAMING_OK)
+        return; /* cannot be: it was looked at before */
+    message = in_hand(header, message);
+    if (session->replies.skip) { /* the server would throw it away, and what belongs to it */
+        session->discard = header.type != 'Q';
+        pk_refuse_drop_held(session, header);
+        pk_session_event(session, PK_EV_ANSWERED);
+    } else if (header.type == 'Q' || header.type == 'P') {
+        decide_text(session, header, message);
+    } else if (!pk_lockstep_decide(session, header, message)) {
+        let_go(session);
+    }
 }
+
+/* ---- answers of the server to what we sent ---- */
 
 static pk_answer checked(pk_session *session)
 {
@@ -379,7 +382,7 @@ static pk_answer checked(pk_session *session)
         session->refusal = pk_new(pk_error);
         (void)pk_fail(session->refusal, PK_E_PROTOCOL,
                       "the server did not execute the query that stands for this statement");
-        answer = PK_ANSWER_REFUSAL_FIRST;
+        answer = PK_ANSWER_OURS_FIRST;
     }
     pk_request_free(pk_steal(&session->request));
     pk_session_event(session, PK_EV_ANSWERED);
@@ -390,39 +393,21 @@ static pk_answer answer_to_check(pk_session *session, char type, pk_span message
 {
     switch (type) {
     case 'D':
-        session->check_proved = is_our_row(session, message);
+        session->check_answered = true;
+        session->check_proved = pk_extended_is_row(message, session->nonce);
         return PK_ANSWER_SWALLOW;
     case 'T':
+        return PK_ANSWER_SWALLOW;
     case 'C':
+        session->check_answered = true;
         return PK_ANSWER_SWALLOW;
     case 'E':
-        session->check_failed = true;
+        session->check_answered = session->check_failed = true;
         return PK_ANSWER_FORWARD;
-    case 'Z':
-        return checked(session);
+    case 'Z': /* else of a Sync that we took for swallowed by a COPY (replyq) */
+        return session->check_answered ? checked(session) : PK_ANSWER_FORWARD;
     default:
         return PK_ANSWER_FORWARD; /* asynchronous */
-    }
-}
-
-static pk_answer answer_to_poison(pk_session *session, char type)
-{
-    switch (type) {
-    case 'E':
-        if (session->fatal_seen)
-            return PK_ANSWER_FORWARD;
-        if (!session->refusing_query)
-            pk_session_event(session, PK_EV_ANSWERED);
-        return PK_ANSWER_REPLACE;
-    case 'C':
-    case 'T':
-    case 'D':
-        return PK_ANSWER_SWALLOW; /* it never succeeds; if it did, the refusal stands */
-    case 'Z':
-        pk_session_event(session, PK_EV_ANSWERED);
-        return session->refusal != NULL ? PK_ANSWER_REFUSAL_FIRST : PK_ANSWER_FORWARD;
-    default:
-        return PK_ANSWER_FORWARD;
     }
 }
 
@@ -431,18 +416,27 @@ pk_answer pk_intercept_answer(pk_session *session, pk_header header, pk_span mes
     if (session->state == PK_ST_CHECK)
         return answer_to_check(session, header.type, message);
     if (session->state == PK_ST_POISON)
-        return answer_to_poison(session, header.type);
-    /* A COPY that waits for data while we hold back what is not data: the client broke the
-     * protocol, and the server is the one to say so. */
+        return pk_refuse_answer(session, header.type);
+    if (session->state == PK_ST_STEP)
+        return pk_lockstep_answer(session, header, message);
+    /* A COPY that waits for data while we hold back what is not data. The client broke the
+     * protocol. What is held goes nowhere: a COPY may still fail before it reads anything, and the
+     * server would read on. */
     if (session->state == PK_ST_HOLD && (header.type == 'G' || header.type == 'W') &&
-        !pk_replyq_copy_ends(&session->replies)) {
-        session->client_pass = true;
-        pk_session_event(session, PK_EV_FOREIGN);
-    }
+        !pk_replyq_copy_ends(&session->replies))
+        session->breach = true;
     return PK_ANSWER_FORWARD;
 }
 
 /* ---- the engine ---- */
+
+static bool opens_keys(const pk_request *request)
+{
+    for (size_t i = 0; i < request->script.count; i++)
+        if (request->script.stmts[i].kind == PK_STMT_DMK_OPEN)
+            return true;
+    return false;
+}
 
 void pk_intercept_submit(pk_session *session)
 {
@@ -455,10 +449,11 @@ void pk_intercept_submit(pk_session *session)
     request->client = pk_arena_strdup(arena, session->client_name, &err);
     request->session = session->number;
     request->secure_peer = session->secure_peer;
-    request->in_block = session->replies.tx == 'T';
+    request->in_block = request->in_block || session->replies.tx == 'T';
     request->done = pk_post_request;
     request->ctx = session->loop->post;
     session->running = request->number;
+    session->opened = session->opened || opens_keys(request);
     pk_session_resume(session); /* a goodbye may have come meanwhile */
     pk_engine_submit(session->loop->engine, request);
 }
@@ -469,10 +464,14 @@ void pk_intercept_done(pk_loop *loop, pk_request *request)
     if (session == NULL || session->running != request->number) {
         pk_log_debug("request %llu: done, its session is gone",
                      (unsigned long long)request->number);
+        if (opens_keys(request))
+            pk_engine_forget_session(loop->engine, request->session);
         pk_request_free(request);
         return;
     }
     session->running = 0;
+    if (session->forget_too)
+        pk_session_forget_keys(session);
     if (session->state != PK_ST_LOCAL) { /* it is being closed */
         pk_request_free(request);
         return;
@@ -510,12 +509,12 @@ static void tell(pk_session *session)
     const pk_error *failed = gather(session, request, &out, &own);
     pk_session_say(session, &out);
     if (failed != NULL && session->replies.tx == 'T') {
-        poison(session, true, failed);
+        pk_refuse_poison(session, true, failed);
         return;
     }
     if (failed != NULL)
-        say_error(session, failed);
-    say_ready(session);
+        pk_refuse_say_error(session, failed);
+    pk_refuse_say_ready(session);
     pk_session_event(session, PK_EV_ANSWERED);
 }
 
@@ -523,8 +522,14 @@ void pk_intercept_settle(pk_session *session)
 {
     if (session->backend_left > 0)
         return; /* in the middle of a message to the client */
-    if (session->state == PK_ST_HOLD && pk_replyq_drained(&session->replies))
+    if (session->state == PK_ST_HOLD && session->breach)
+        pk_intercept_breach(session);
+    else if (session->state == PK_ST_HOLD && pk_replyq_drained(&session->replies))
         decide(session);
+    else if (session->state == PK_ST_STEP)
+        pk_lockstep_settle(session);
+    else if (session->state == PK_ST_LOCAL && session->request != NULL && session->step != NULL)
+        pk_lockstep_tell(session, pk_steal(&session->request));
     else if (session->state == PK_ST_LOCAL && session->request != NULL)
         tell(session);
 }

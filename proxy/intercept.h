@@ -9,30 +9,37 @@
 
 #include "proxy/session.h"
 
-/* A claimed message longer than this is refused with 54000. */
-#define PK_CLAIMED_MAX (1u << 20)
-/* Of longer ones the first so many bytes of text decide. */
+/* The first so many bytes of a text decide whose it is; if it is ours it cannot be longer (54000).
+ * Reading more of it would hold up the loop. */
 #define PK_LOOKED_AT (64u << 10)
+/* No message about our statements and names is longer, values included. */
+#define PK_HELD_MAX (1u << 20)
 
 typedef enum pk_look {
-    PK_LOOK_PASS, /* forward it */
-    PK_LOOK_WAIT, /* more of it is needed; session->client_wants says how much */
-    PK_LOOK_HOLD, /* may be ours */
+    PK_LOOK_PASS,   /* forward it */
+    PK_LOOK_WAIT,   /* more of it is needed; session->client_wants says how much */
+    PK_LOOK_HOLD,   /* may be ours */
+    PK_LOOK_BREACH, /* may be ours, but the server waits for CopyData: nobody can answer it */
 } pk_look;
-/* Of a Query or Parse that begins at `bytes`. */
+/* Of a Query or Parse that begins at `bytes`, and, while the session has names of ours, of a Bind,
+ * Describe, Execute or Close. */
 pk_look pk_intercept_look(pk_session *session, pk_header header, pk_span bytes);
+
+/* Ends the session: 08P01. */
+void pk_intercept_breach(pk_session *session);
 
 /* What becomes of a message of the server; a set of bits. */
 typedef enum pk_answer {
     PK_ANSWER_FORWARD = 0,
     PK_ANSWER_SWALLOW = 1,
-    PK_ANSWER_REFUSAL_FIRST = 2, /* our error goes in front of it */
-    PK_ANSWER_REPLACE = 3,       /* our error goes in its place */
+    PK_ANSWER_OURS_FIRST = 2, /* what we have to say goes in front of it */
+    PK_ANSWER_REPLACE = 3,    /* it goes in its place */
 } pk_answer;
 /* `message` begins with the header and holds at least what relay looks at. */
 pk_answer pk_intercept_answer(pk_session *session, pk_header header, pk_span message);
-/* Writes the error that was kept back; the client's stream is at a boundary. */
-void pk_intercept_say_refusal(pk_session *session);
+/* Says what goes in front or in the place of an answer: an error that was kept back, columns. The
+ * client's stream is at a boundary. */
+void pk_intercept_say(pk_session *session);
 
 /* Takes what steps have become possible: decides a held message, tells a finished statement. */
 void pk_intercept_settle(pk_session *session);

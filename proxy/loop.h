@@ -10,7 +10,9 @@
 #include "proxy/post.h"
 #include "proxy/stream.h"
 
-#define PK_CANCEL_BUCKETS 256u
+#define PK_CANCEL_BUCKETS      256u
+#define PK_LISTENERS_MAX       8u
+#define PK_UNAUTHENTICATED_MAX 512u /* connections that have not logged in, if there are files */
 
 typedef struct pk_session pk_session;
 
@@ -21,13 +23,19 @@ typedef struct pk_loop {
     pk_engine *engine;
     pk_post *post;
     uint64_t login_timeout_ms;
+    pk_peer_address listening[PK_LISTENERS_MAX];
+    size_t listening_count;
 
     pk_session *sessions;
     size_t session_count;
+    size_t logging_in; /* of them, have not logged in */
+    size_t logging_in_max;
+    uint64_t turned_away_at; /* when the last warning about too many of them was written */
     uint64_t last_session, last_request; /* numbers given so far */
     pk_session *cancel_keys[PK_CANCEL_BUCKETS];
-    unsigned cancels; /* being forwarded */
-    bool draining;    /* sessions leave as soon as they are idle */
+    unsigned cancels;           /* being forwarded */
+    uint64_t cancel_dropped_at; /* when the last warning about too many of them was written */
+    bool draining;              /* sessions leave as soon as they are idle */
     void (*session_gone)(struct pk_loop *loop);
 } pk_loop;
 

@@ -12,12 +12,14 @@
 #include "base/log.h"
 #include "proxy/cancel.h"
 #include "proxy/intercept.h"
+#include "proxy/lockstep.h"
 #include "proxy/startup.h"
 
 #include <stdio.h>
 #include <strings.h>
 
-#define ERROR_LOOK 96u /* enough of an ErrorResponse to see its severity */
+#define ERROR_LOOK 96u /* enough of an ErrorResponse to see its severity and SQLSTATE */
+#define TAG_LOOK   32u /* enough of a CommandComplete to see DEALLOCATE ALL */
 
 typedef struct cursor {
     pk_span bytes;
@@ -78,16 +80,52 @@ static bool is_legal(const pk_session *session, char type)
     return type != 'p';
 }
 
+/* Behind a failure of ours, what the server would throw away is not even sent: it may hold
+ * parameters of ours. */
+static bool is_discarded(pk_session *session, pk_header header)
+{
+    if (!session->discard)
+        return false;
+    if (header.type == 'S') {
+        session->discard = false;
+        return false;
+    }
+    session->client_wants = 0;
+    session->client_left = header.size;
+    session->client_drop = true;
+    return true;
+}
+
+/* Does intercept have to see it? */
+static bool is_looked_at(const pk_session *session, char type)
+{
+    return type == 'Q' || type == 'P' ||
+           (session->names != NULL && (type == 'B' || type == 'D' || type == 'E' || type == 'C'));
+}
+
+static void client_breach(pk_session *session, cursor *c)
+{
+    flush_run(c);
+    pk_intercept_breach(session);
+    session->client.soiled = true;
+    c->at = c->run = c->bytes.len;
+}
+
 /* False: nothing more can be done now. */
 static bool client_message(pk_session *session, cursor *c, pk_header header)
 {
-    if (header.type == 'Q' || header.type == 'P') {
+    if (is_discarded(session, header))
+        return true;
+    if (is_looked_at(session, header.type)) {
         switch (pk_intercept_look(session, header, rest_of(c))) {
         case PK_LOOK_WAIT:
             return false;
         case PK_LOOK_HOLD:
             flush_run(c);
             pk_session_event(session, PK_EV_MAYBE_OURS);
+            return false;
+        case PK_LOOK_BREACH:
+            client_breach(session, c);
             return false;
         case PK_LOOK_PASS:
             break;
@@ -105,9 +143,14 @@ static void client_goodbye(pk_session *session, cursor *c)
     c->at += smaller(PK_WIRE_HEADER, c->bytes.len - c->at);
     flush_run(c);
     session->client_left = 0;
-    session->goodbye_sent = session->client_gone = true;
-    pk_session_event(session, PK_EV_CLIENT_LEAVES);
+    session->goodbye_sent = true;
     c->at = c->bytes.len;
+    if (session->state == PK_ST_RELAY && !pk_replyq_drained(&session->replies)) {
+        pk_session_event(session, PK_EV_CLIENT_HURRIES);
+        return;
+    }
+    session->client_gone = true;
+    pk_session_event(session, PK_EV_CLIENT_LEAVES);
 }
 
 /* One message, or what is there of it. False: stop here. */
@@ -115,6 +158,7 @@ static bool client_step(pk_session *session, cursor *c)
 {
     pk_header header;
     if (session->client_left > 0) {
+        session->client.soiled = session->client.soiled || session->client_drop;
         step_over(c, &session->client_left, session->client_drop);
         return true;
     }
@@ -160,6 +204,8 @@ static void note_parameter(pk_session *session, pk_span body)
     } else if (pk_span_equal(name, PK_SPAN("standard_conforming_strings"))) {
         session->standard_conforming = pk_span_equal(value, PK_SPAN("on"));
     } else if (pk_span_equal(name, PK_SPAN("session_authorization"))) {
+        if (session->user != NULL && !pk_span_equal(pk_span_of(session->user), value))
+            pk_session_forget_keys(session);
         pk_free(session->user);
         session->user = pk_new_bytes(value.len + 1);
         memcpy(session->user, value.ptr, value.len);
@@ -194,7 +240,17 @@ static size_t looked_at(const pk_session *session, pk_header header)
     case 'E':
         return smaller(header.size, PK_WIRE_HEADER + ERROR_LOOK);
     case 'D':
-        return session->state == PK_ST_CHECK ? header.size : 0;
+        if (session->state != PK_ST_CHECK && session->state != PK_ST_STEP)
+            return 0;
+        return smaller(header.size, PK_WIRE_HEADER + PK_EXTENDED_LOOK);
+    case 'T':
+        if (session->state != PK_ST_STEP)
+            return 0;
+        return smaller(header.size, PK_WIRE_HEADER + PK_EXTENDED_LOOK);
+    case 'C':
+        if (session->names == NULL && !session->opened)
+            return 0;
+        return smaller(header.size, PK_WIRE_HEADER + TAG_LOOK);
     default:
         return 0;
     }
@@ -224,6 +280,14 @@ static void negotiate(pk_session *session, cursor *c, pk_span theirs)
         pk_session_fatal(session, &err);
 }
 
+static void note_tag(pk_session *session, pk_span body)
+{
+    pk_reader reader = {.rest = body};
+    pk_span tag = pk_read_text(&reader);
+    if (!reader.bad)
+        pk_lockstep_completed(session, tag);
+}
+
 /* The books, and what is tracked. `message` is whole for the types that looked_at names. */
 static void note_message(pk_session *session, pk_header header, pk_span message)
 {
@@ -235,8 +299,12 @@ static void note_message(pk_session *session, pk_header header, pk_span message)
         pk_cancel_register(session, body);
     else if (header.type == 'E')
         session->fatal_seen = session->fatal_seen || is_fatal(message);
+    else if (header.type == 'C' && (session->names != NULL || session->opened))
+        note_tag(session, body);
     else if (header.type == 'Z' && body.len > 0)
         status = body.ptr[0];
+    if (header.type == 'Z' && session->names != NULL)
+        pk_lockstep_ready(session, pk_replyq_ready_for(&session->replies), status);
     pk_replyq_got(&session->replies, header.type, status);
     if (session->client_stalled && !pk_replyq_full(&session->replies)) {
         session->client_stalled = false;
@@ -258,10 +326,10 @@ static pk_answer judge(pk_session *session, cursor *c, pk_header header, pk_span
     return pk_intercept_answer(session, header, message);
 }
 
-static void say_refusal(pk_session *session, cursor *c)
+static void say_ours(pk_session *session, cursor *c)
 {
     flush_run(c);
-    pk_intercept_say_refusal(session);
+    pk_intercept_say(session);
 }
 
 /* One message, or what is there of it. False: more bytes are needed. */
@@ -288,8 +356,8 @@ static bool server_step(pk_session *session, cursor *c)
         c->at = c->run = c->bytes.len;
         return false;
     }
-    if (answer & PK_ANSWER_REFUSAL_FIRST)
-        say_refusal(session, c);
+    if (answer & PK_ANSWER_OURS_FIRST)
+        say_ours(session, c);
     session->backend_left = header.size;
     session->backend_drop = (answer & PK_ANSWER_SWALLOW) != 0;
     return true;

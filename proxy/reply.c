@@ -5,6 +5,7 @@
  */
 #include "proxy/reply.h"
 
+#include "proxy/binary.h"
 #include "proxy/encoding.h"
 
 #include <stdio.h>
@@ -75,29 +76,33 @@ static uint16_t type_length(pk_type type)
     return UINT16_MAX; /* -1: variable */
 }
 
-static void write_columns(pk_writer *writer, const pk_result *result)
+static uint16_t format_of(pk_formats formats, size_t column)
 {
-    pk_write_begin(writer, 'T');
-    pk_write_u16(writer, (uint16_t)result->column_count);
-    for (size_t i = 0; i < result->column_count; i++) {
-        const pk_column *column = &result->columns[i];
-        pk_write_text(writer, pk_span_of(column->name));
-        pk_write_u32(writer, 0); /* of no table */
-        pk_write_u16(writer, 0);
-        pk_write_u32(writer, (uint32_t)column->type);
-        pk_write_u16(writer, type_length(column->type));
-        pk_write_u32(writer, UINT32_MAX); /* no type modifier */
-        pk_write_u16(writer, 0);          /* text format */
+    if (formats.count == 0)
+        return 0;
+    return formats.codes[formats.count == 1 ? 0 : column];
+}
+
+bool pk_reply_columns(pk_buf *out, const pk_column *columns, size_t count, pk_formats formats)
+{
+    pk_writer writer = {.out = out};
+    pk_write_begin(&writer, 'T');
+    pk_write_u16(&writer, (uint16_t)count);
+    for (size_t i = 0; i < count; i++) {
+        pk_write_text(&writer, pk_span_of(columns[i].name));
+        pk_write_u32(&writer, 0); /* of no table */
+        pk_write_u16(&writer, 0);
+        pk_write_u32(&writer, (uint32_t)columns[i].type);
+        pk_write_u16(&writer, type_length(columns[i].type));
+        pk_write_u32(&writer, UINT32_MAX); /* no type modifier */
+        pk_write_u16(&writer, format_of(formats, i));
     }
-    pk_write_end(writer);
+    pk_write_end(&writer);
+    return !writer.failed;
 }
 
 static void write_value(pk_writer *writer, const char *encoding, const char *value)
 {
-    if (value == NULL) {
-        pk_write_u32(writer, UINT32_MAX);
-        return;
-    }
     PK_AUTO(pk_buf_clear) pk_buf text = PK_BUF_MAX((size_t)2 * PK_RESULT_MAX);
     if (!pk_encoding_from_utf8(encoding, pk_span_of(value), &text, NULL))
         writer->failed = true;
@@ -105,32 +110,55 @@ static void write_value(pk_writer *writer, const char *encoding, const char *val
     pk_write_bytes(writer, pk_buf_span(&text));
 }
 
-static void write_row(pk_writer *writer, const char *encoding, const pk_row *row, size_t columns)
+bool pk_reply_row(pk_buf *out, const char *encoding, const pk_result *result, const pk_row *row,
+                  pk_formats formats)
 {
-    pk_write_begin(writer, 'D');
-    pk_write_u16(writer, (uint16_t)columns);
-    for (size_t i = 0; i < columns; i++)
-        write_value(writer, encoding, row->values[i]);
-    pk_write_end(writer);
+    pk_writer writer = {.out = out};
+    pk_write_begin(&writer, 'D');
+    pk_write_u16(&writer, (uint16_t)result->column_count);
+    for (size_t i = 0; i < result->column_count; i++) {
+        if (row->values[i] == NULL)
+            pk_write_u32(&writer, UINT32_MAX);
+        else if (format_of(formats, i) == 0 || result->columns[i].type == PK_TYPE_TEXT)
+            write_value(&writer, encoding, row->values[i]);
+        else
+            pk_binary_write(&writer, result->columns[i].type, row->values[i]);
+    }
+    pk_write_end(&writer);
+    return !writer.failed;
 }
 
-bool pk_reply_result(pk_buf *out, const char *encoding, const pk_result *result)
+bool pk_reply_notices(pk_buf *out, const char *encoding, const pk_result *result)
 {
     pk_writer writer = {.out = out};
     for (const pk_notice *notice = result->notices; notice != NULL; notice = notice->next)
         write_notice(&writer, encoding, notice);
-    if (result->failed)
-        return !writer.failed;
+    return !writer.failed;
+}
 
-    if (result->columns != NULL) {
-        write_columns(&writer, result);
-        for (const pk_row *row = result->rows; row != NULL; row = row->next)
-            write_row(&writer, encoding, row, result->column_count);
-    }
+bool pk_reply_tag(pk_buf *out, const char *tag)
+{
+    pk_writer writer = {.out = out};
     pk_write_begin(&writer, 'C');
-    pk_write_text(&writer, pk_span_of(result->tag == NULL ? "" : result->tag));
+    pk_write_text(&writer, pk_span_of(tag == NULL ? "" : tag));
     pk_write_end(&writer);
     return !writer.failed;
+}
+
+bool pk_reply_result(pk_buf *out, const char *encoding, const pk_result *result)
+{
+    if (!pk_reply_notices(out, encoding, result))
+        return false;
+    if (result->failed)
+        return true;
+    if (result->columns != NULL) {
+        if (!pk_reply_columns(out, result->columns, result->column_count, PK_FORMATS_TEXT))
+            return false;
+        for (const pk_row *row = result->rows; row != NULL; row = row->next)
+            if (!pk_reply_row(out, encoding, result, row, PK_FORMATS_TEXT))
+                return false;
+    }
+    return pk_reply_tag(out, result->tag);
 }
 
 bool pk_reply_ready(pk_buf *out, char status)

@@ -93,6 +93,8 @@ void pk_replyq_sent(pk_replyq *queue, char type)
     }
     if (is_extended(type))
         queue->unsynced = true;
+    if (type == 'E')
+        queue->executed = true;
     if (is_extended(type) || ends_with_ready(type) || ends_copy(type))
         push(queue, type);
 }
@@ -121,6 +123,11 @@ static uint32_t find(const pk_replyq *queue, bool (*is)(char type))
     while (i < queue->count && !is(at(queue, i)))
         i++;
     return i;
+}
+
+static bool is_execute(char type)
+{
+    return type == 'E';
 }
 
 static bool is_sync(char type)
@@ -185,18 +192,22 @@ static void got_error(pk_replyq *queue)
         owner = copy_ended(queue);
     else
         owner = head(queue);
-    if (is_extended(owner))
+    /* An error that nobody asked for is of a malformed Flush, which is an extended message; if it
+     * is a FATAL one, it does not matter any more. */
+    if (is_extended(owner) || owner == NOBODY)
         extended_failed(queue);
 }
 
 static void got_ready(pk_replyq *queue, char status)
 {
     queue->copy_in = false;
+    queue->skip = false; /* a Sync that we took for swallowed by a COPY was not */
     uint32_t done = find(queue, ends_with_ready);
     if (done < queue->count) /* else: tolerated, see "known ambiguity" in 3.1 */
         drop(queue, done + 1);
     queue->tx = status;
     queue->unsynced = find(queue, is_extended) < queue->count;
+    queue->executed = find(queue, is_execute) < queue->count;
 }
 
 void pk_replyq_got(pk_replyq *queue, char type, char status)
@@ -248,6 +259,14 @@ bool pk_replyq_quiescent(pk_replyq *queue)
     return pk_replyq_drained(queue) && !queue->skip && !queue->unsynced && queue->tx != 0;
 }
 
+char pk_replyq_ready_for(const pk_replyq *queue)
+{
+    uint32_t i = find(queue, ends_with_ready);
+    if (i == queue->count)
+        return NOBODY;
+    return at(queue, i);
+}
+
 bool pk_replyq_copy_ends(const pk_replyq *queue)
 {
     return find(queue, ends_copy) < queue->count;
@@ -256,7 +275,7 @@ bool pk_replyq_copy_ends(const pk_replyq *queue)
 bool pk_replyq_needs_flush(const pk_replyq *queue)
 {
     for (uint32_t i = queue->count; i > 0 && !ends_with_ready(at(queue, i - 1)); i--)
-        if (is_extended(at(queue, i - 1)))
-            return true;
+        if (is_extended(at(queue, i - 1)) || (ends_copy(at(queue, i - 1)) && queue->unsynced))
+            return true; /* a COPY by an Execute: the Sync in front of its end was swallowed */
     return false;
 }

@@ -18,6 +18,7 @@ typedef struct pk_replyq {
     uint32_t first, count, size; /* size is a power of two; 0 means the inline ring */
     char tx;                     /* status of the last ReadyForQuery: I, T, E; 0 before the first */
     bool unsynced; /* extended messages since the last ReadyForQuery or still behind it */
+    bool executed; /* an Execute since the last ReadyForQuery or still behind it */
     bool skip;     /* the server throws everything away until a Sync that was not sent yet */
     bool copy_in;  /* it reads CopyData; queries are protocol errors now */
 } pk_replyq;
@@ -38,6 +39,8 @@ bool pk_replyq_drained(pk_replyq *queue);
 bool pk_replyq_quiescent(pk_replyq *queue);
 /* Is there an answer the server may keep to itself until it is told to flush? */
 bool pk_replyq_needs_flush(const pk_replyq *queue);
+/* What the next ReadyForQuery answers: Q, F or S; 0: nothing. */
+char pk_replyq_ready_for(const pk_replyq *queue);
 /* Has a CopyDone or CopyFail been sent that the server did not come to yet? */
 bool pk_replyq_copy_ends(const pk_replyq *queue);
 

@@ -20,7 +20,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define LISTENERS_MAX  8u
 #define BACKLOG        4096
 #define TICK_MS        1000u
 #define ACCEPT_PAUSE   100u /* after descriptors ran out */
@@ -36,26 +35,27 @@ typedef struct listener {
 
 struct pk_server {
     pk_loop loop; /* first: session_gone gets a pk_loop and wants the server */
-    listener listeners[LISTENERS_MAX];
+    listener listeners[PK_LISTENERS_MAX];
     size_t listener_count;
     uv_timer_t timer;
     uv_signal_t on_term, on_int;
+    uint64_t file_limit; /* descriptors of the process */
     uint64_t drain_ms, drain_until, forced_until;
     bool accept_paused, signals_open;
 };
 
 /* ---- listening ---- */
 
-static void log_address(int fd)
+static void note_address(pk_server *server, int fd)
 {
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof address;
+    pk_peer_address at = {.len = sizeof at.address};
     char host[64] = "?";
     char port[16] = "?";
-    (void)getsockname(fd, (struct sockaddr *)&address, &len);
-    (void)getnameinfo((struct sockaddr *)&address, len, host, sizeof host, port, sizeof port,
+    (void)getsockname(fd, (struct sockaddr *)&at.address, &at.len);
+    server->loop.listening[server->loop.listening_count++] = at;
+    (void)getnameinfo((struct sockaddr *)&at.address, at.len, host, sizeof host, port, sizeof port,
                       NI_NUMERICHOST | NI_NUMERICSERV);
-    bool v6 = address.ss_family == AF_INET6;
+    bool v6 = at.address.ss_family == AF_INET6;
     pk_log_info("listening on %s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
 }
 
@@ -90,7 +90,7 @@ static bool listen_at(pk_server *server, const char *where, pk_error *err)
     if (rc != 0)
         return pk_fail(err, PK_E_SYSTEM, "could not look up \"%s\": %s", target.host,
                        gai_strerror(rc));
-    for (struct addrinfo *a = found; a != NULL && server->listener_count < LISTENERS_MAX;
+    for (struct addrinfo *a = found; a != NULL && server->listener_count < PK_LISTENERS_MAX;
          a = a->ai_next) {
         int fd = bind_address(a);
         if (fd < 0) {
@@ -138,14 +138,44 @@ static void pause_accepting(pk_server *server, bool pause)
     }
 }
 
-/* Too many descriptors: make room among those that have not logged in, and wait a moment. */
-static void out_of_files(pk_server *server)
+/* The kernel lacks something, or the reserve of descriptors is reached: make room among those that
+ * have not logged in, and wait a moment. The listener would be ready again at once. */
+static void rest(pk_server *server, const char *why)
 {
-    bool closed = pk_session_close_newest(&server->loop);
-    pk_log_warning("too many open files: accepting is paused%s",
-                   closed ? ", the newest connection without login was closed" : "");
+    bool closed = pk_session_close_oldest(&server->loop);
+    pk_log_warning("%s: accepting is paused%s", why,
+                   closed ? ", the oldest connection without login was closed" : "");
     pause_accepting(server, true);
     (void)uv_timer_start(&server->timer, on_tick, ACCEPT_PAUSE, TICK_MS);
+}
+
+/* Descriptors are numbered from below. Those who log in will want a backend each, and the engine
+ * has files to open. */
+static bool is_reserved(const pk_server *server, int fd)
+{
+    return server->file_limit > RESERVED_FILES &&
+           (uint64_t)fd + server->loop.logging_in >= server->file_limit - RESERVED_FILES;
+}
+
+/* accept(2): these are about the one connection that was to be taken. */
+static bool is_of_connection(int why)
+{
+    switch (why) {
+    case ECONNABORTED:
+    case EINTR:
+    case ENETDOWN:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case EPERM: /* a firewall */
+        return true;
+    default:
+        return false;
+    }
 }
 
 static void on_connection(uv_poll_t *poll, int status, int events)
@@ -158,15 +188,20 @@ static void on_connection(uv_poll_t *poll, int status, int events)
         pk_peer_address peer = {.len = sizeof peer.address};
         int fd = accept4(l->fd, (struct sockaddr *)&peer.address, &peer.len,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0 && is_reserved(server, fd) && !pk_session_close_oldest(&server->loop)) {
+            pk_session_turn_away(&server->loop, fd, "too many connections");
+            continue;
+        }
         if (fd >= 0) {
             pk_session_accept(&server->loop, fd, &peer);
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE)
-            out_of_files(server);
-        else if (errno == ECONNABORTED || errno == EINTR)
-            continue;
-        return;
+        if (errno == EAGAIN)
+            return;
+        if (!is_of_connection(errno)) {
+            rest(server, uv_strerror(-errno));
+            return;
+        }
     }
 }
 
@@ -218,6 +253,7 @@ static void on_signal(uv_signal_t *handle, int number)
         server->loop.draining = true;
         server->drain_until = uv_now(&server->loop.uv) + server->drain_ms;
         stop_listening(server);
+        pk_engine_drain(server->loop.engine);
         pk_session_drain_all(&server->loop, false);
     }
     end_loop_if_over(server);
@@ -225,14 +261,20 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* ---- the whole ---- */
 
-static void raise_file_limit(void)
+static void raise_file_limit(pk_server *server)
 {
     struct rlimit limit;
+    server->loop.logging_in_max = PK_UNAUTHENTICATED_MAX;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > RESERVED_FILES)
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    server->file_limit = limit.rlim_cur;
+    if (limit.rlim_cur / 4 < PK_UNAUTHENTICATED_MAX)
+        server->loop.logging_in_max = (size_t)limit.rlim_cur / 4;
+    if (limit.rlim_cur > RESERVED_FILES)
         pk_log_debug("room for %llu sessions",
                      (unsigned long long)(limit.rlim_cur - RESERVED_FILES) / 2);
 }
@@ -273,7 +315,7 @@ static void watch_signal(pk_server *server, uv_signal_t *handle, int number)
 static bool start(pk_server *server, pk_error *err)
 {
     uv_loop_t *uv = &server->loop.uv;
-    raise_file_limit();
+    raise_file_limit(server);
     (void)signal(SIGPIPE, SIG_IGN);
     server->loop.post = pk_post_open(uv, deliver, &server->loop, err);
     if (server->loop.post == NULL)
@@ -291,7 +333,7 @@ static bool start(pk_server *server, pk_error *err)
             return pk_fail(err, PK_E_SYSTEM, "could not watch a socket: %s", uv_strerror(rc));
         l->open = true;
         l->poll.data = server;
-        log_address(l->fd);
+        note_address(server, l->fd);
     }
     pause_accepting(server, false);
     return true;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "proxy/cancel.h"
 #include "proxy/intercept.h"
+#include "proxy/lockstep.h"
 #include "proxy/relay.h"
 #include "proxy/reply.h"
 #include "proxy/startup.h"
@@ -25,9 +26,11 @@
 
 #define CLOSING_MS      5000u
 #define LINGER_MS       1500u
+#define FINISH_MS       60000u
 #define HELD_MAX        (64u << 10) /* then the client is not read any more */
 #define STARTUP_HELD    (16u << 10)
 #define FATAL_REPLY_MAX 4096u
+#define TURNED_AWAY_MS  1000u /* between two warnings */
 
 #define NUMBER(session) ((unsigned long long)(session)->number)
 
@@ -77,7 +80,16 @@ pk_session *pk_session_find(pk_loop *loop, uint64_t number)
 bool pk_session_is_holding(const pk_session *session)
 {
     return session->state == PK_ST_HOLD || session->state == PK_ST_CHECK ||
-           session->state == PK_ST_POISON || session->state == PK_ST_LOCAL;
+           session->state == PK_ST_STEP || session->state == PK_ST_POISON ||
+           session->state == PK_ST_LOCAL;
+}
+
+void pk_session_forget_keys(pk_session *session)
+{
+    if (!session->opened)
+        return;
+    pk_engine_forget_session(session->loop->engine, session->number);
+    session->opened = session->forget_too = session->running != 0;
 }
 
 /* ---- first packets ---- */
@@ -105,8 +117,11 @@ static bool answer_no(pk_session *session, bool *asked, pk_startup *first, size_
     return true;
 }
 
-static char *copy_text(pk_span text)
+/* A name as the server takes it: cut to what pg_database holds, before it looks. */
+static char *copy_name(pk_span text)
 {
+    if (text.len > PK_NAME_BYTES)
+        text.len = PK_NAME_BYTES;
     char *copy = pk_new_bytes(text.len + 1);
     if (text.len > 0)
         memcpy(copy, text.ptr, text.len);
@@ -115,7 +130,7 @@ static char *copy_text(pk_span text)
 
 static void note_startup(pk_session *session, const pk_startup *first)
 {
-    session->database = copy_text(first->database);
+    session->database = copy_name(first->database);
     session->walsender = first->walsender;
     session->version = first->version;
     pk_session_event(session, PK_EV_STARTUP_READ);
@@ -152,6 +167,17 @@ static size_t read_first_packet(pk_session *session, pk_span bytes)
     return bytes.len;
 }
 
+static void refuse_circle(pk_session *session)
+{
+    pk_error err;
+    (void)pk_fail(&err, PK_E_BACKEND_UNREACHABLE, "the backend of pgkeep is pgkeep itself");
+    (void)pk_error_hint(&err,
+                        "proxy.backend (--backend) must name PostgreSQL, not the address that "
+                        "pgkeep listens on.");
+    pk_log_error("proxy.backend names this pgkeep itself");
+    pk_session_fatal(session, &err);
+}
+
 static void on_connected(void *ctx, int fd, const pk_peer_address *to, const pk_error *err)
 {
     pk_session *session = ctx;
@@ -159,6 +185,9 @@ static void on_connected(void *ctx, int fd, const pk_peer_address *to, const pk_
     session->connect = NULL;
     if (fd < 0) {
         pk_session_fatal(session, &fault);
+    } else if (pk_connect_is_circle(fd, session->loop->listening, session->loop->listening_count)) {
+        (void)close(fd);
+        refuse_circle(session);
     } else if (!pk_stream_open(&session->backend, &session->loop->uv, fd, &fault)) {
         (void)close(fd);
         pk_session_fatal(session, &fault);
@@ -205,9 +234,17 @@ void pk_session_send_startup(pk_session *session)
     pk_session_resume(session);
 }
 
+static void login_is_over(pk_session *session)
+{
+    if (session->logging_in)
+        session->loop->logging_in--;
+    session->logging_in = false;
+}
+
 void pk_session_welcome(pk_session *session)
 {
     session->deadline = 0;
+    login_is_over(session);
     session->client.sensitive = session->backend.sensitive = false;
     pk_buf_clear(&session->removed);
     pk_log_debug("session %llu: %s is logged in from %s", NUMBER(session),
@@ -245,6 +282,12 @@ void pk_session_backend_lost(pk_session *session)
     }
     session->goodbye_sent = true;
     pk_session_begin_closing(session);
+}
+
+/* Closing now would reset the server's connection: it gives up what it has not answered yet. */
+void pk_session_finish(pk_session *session)
+{
+    session->deadline = now(session) + FINISH_MS;
 }
 
 void pk_session_login_timeout(pk_session *session)
@@ -291,9 +334,11 @@ static void free_session(pk_session *session)
     if (session->next != NULL)
         session->next->at = session->at;
     loop->session_count--;
+    login_is_over(session);
     pk_replyq_clear(&session->replies);
     pk_buf_clear(&session->removed);
     pk_request_free(session->request);
+    pk_lockstep_forget(session);
     pk_free(session->refusal);
     pk_free(session->user);
     pk_free(session->database);
@@ -313,6 +358,7 @@ static void close_all(pk_session *session)
     if (session->running != 0)
         pk_engine_cancel(session->loop->engine, session->running);
     session->running = 0;
+    pk_session_forget_keys(session);
     pk_stream_close(&session->client);
     pk_stream_close(&session->backend);
 }
@@ -357,16 +403,18 @@ void pk_session_abort_all(pk_loop *loop)
     }
 }
 
-bool pk_session_close_newest(pk_loop *loop)
+bool pk_session_close_oldest(pk_loop *loop)
 {
+    pk_session *oldest = NULL; /* the list begins with the newest */
     for (pk_session *session = loop->sessions; session != NULL; session = session->next)
-        if (session->state >= PK_ST_START && session->state <= PK_ST_LOGIN) {
-            session->client_gone = true;
-            pk_session_event(session, PK_EV_CLIENT_LOST);
-            pk_session_settle(session);
-            return true;
-        }
-    return false;
+        if (session->state == PK_ST_START)
+            oldest = session;
+    if (oldest == NULL)
+        return false;
+    oldest->client_gone = true;
+    pk_session_event(oldest, PK_EV_CLIENT_LOST);
+    pk_session_settle(oldest);
+    return true;
 }
 
 void pk_session_tick(pk_loop *loop)
@@ -400,14 +448,17 @@ static size_t client_input(pk_stream *stream, pk_span bytes)
     if (session->state == PK_ST_LOCAL && bytes.ptr[0] == 'X' && session->client_left == 0)
         pk_session_event(session, PK_EV_CLIENT_LOST);
     /* Held while a statement of ours has the floor; thrown away when it is all over. */
-    return session->state == PK_ST_CONNECT || pk_session_is_holding(session) ? 0 : bytes.len;
+    if (session->state == PK_ST_CONNECT || pk_session_is_holding(session))
+        return 0;
+    stream->soiled = true;
+    return bytes.len;
 }
 
 static size_t backend_input(pk_stream *stream, pk_span bytes)
 {
     pk_session *session = session_of(stream);
     bool open = session->state == PK_ST_LOGIN || session->state == PK_ST_RELAY ||
-                pk_session_is_holding(session);
+                session->state == PK_ST_FINISH || pk_session_is_holding(session);
     return open ? pk_relay_server(session, bytes) : bytes.len;
 }
 
@@ -425,9 +476,11 @@ static bool client_may_read(const pk_stream *stream)
         return !session->backend.congested && !session->client_stalled && held < most;
     case PK_ST_HOLD:
     case PK_ST_CHECK:
+    case PK_ST_STEP:
     case PK_ST_POISON:
     case PK_ST_LOCAL:
         return held < most;
+    case PK_ST_FINISH:
     case PK_ST_CANCEL:
     case PK_ST_CLOSING:
     case PK_ST_LINGER:
@@ -561,9 +614,30 @@ static void enlist(pk_session *session)
     loop->session_count++;
 }
 
+/* Strangers could take all descriptors. Who says nothing goes first; if all have begun to log in,
+ * it is the new one that goes. The answer is one small packet into an empty socket; if it
+ * does not go at once, it does not go. */
+void pk_session_turn_away(pk_loop *loop, int fd, const char *why)
+{
+    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(FATAL_REPLY_MAX);
+    pk_error err;
+    (void)pk_fail(&err, PK_E_CONNECTIONS, "%s", why);
+    if (pk_reply_error(&out, "SQL_ASCII", &err, true))
+        (void)!send(fd, pk_buf_span(&out).ptr, pk_buf_span(&out).len, MSG_NOSIGNAL);
+    (void)close(fd);
+    if (loop->turned_away_at != 0 && uv_now(&loop->uv) < loop->turned_away_at + TURNED_AWAY_MS)
+        return;
+    loop->turned_away_at = uv_now(&loop->uv);
+    pk_log_warning("%s: more are turned away", why);
+}
+
 void pk_session_accept(pk_loop *loop, int fd, const pk_peer_address *peer)
 {
     pk_error err;
+    if (loop->logging_in >= loop->logging_in_max && !pk_session_close_oldest(loop)) {
+        pk_session_turn_away(loop, fd, "too many connections that have not logged in");
+        return;
+    }
     pk_session *session = pk_new(pk_session);
     session->loop = loop;
     session->state = PK_ST_START;
@@ -586,6 +660,8 @@ void pk_session_accept(pk_loop *loop, int fd, const pk_peer_address *peer)
     pk_socket_tune(fd);
     name_peer(session, peer);
     enlist(session);
+    session->logging_in = true;
+    loop->logging_in++;
     pk_log_debug("session %llu: connection from %s", NUMBER(session), session->client_name);
     pk_session_settle(session);
 }

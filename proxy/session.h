@@ -1,7 +1,8 @@
 /*
  * One client and its backend: what the pair owns, how it is born and dies. The struct is open to
  * the other files of proxy/, each of which has its part: relay moves messages, intercept answers
- * ours, cancel keeps the keys, session_state says what may follow what. Loop thread only.
+ * ours, lockstep keeps the prepared ones, cancel keeps the keys, session_state says what may follow
+ * what. Loop thread only.
  *
  * A session frees itself, in libuv's close callback, after both sockets are closed; until then
  * every callback may still look at it. Nothing inside a callback closes a socket: the state becomes
@@ -11,6 +12,7 @@
 #define PK_PROXY_SESSION_H
 
 #include "proxy/loop.h"
+#include "proxy/names.h"
 #include "proxy/replyq.h"
 #include "proxy/session_state.h"
 #include "proxy/stream.h"
@@ -23,6 +25,8 @@ typedef struct pk_cancel_key {
     char bytes[];
 } pk_cancel_key;
 
+typedef struct pk_step pk_step;
+
 struct pk_session {
     pk_session *next, **at; /* in the loop's list */
     pk_loop *loop;
@@ -30,6 +34,7 @@ struct pk_session {
     pk_state state;
     uint64_t deadline; /* uv_now; 0: none. Then the event is TIMEOUT. */
     pk_stream client, backend;
+    bool logging_in;     /* counted by the loop as not logged in */
     unsigned handles;    /* streams that libuv still holds */
     pk_connect *connect; /* while connecting */
 
@@ -71,11 +76,21 @@ struct pk_session {
     uint64_t running;    /* number of the one in the engine; 0: none */
     pk_error *refusal;   /* told when the server's own error arrives */
     bool refusing_query; /* of a Query: ReadyForQuery follows */
-    bool check_failed, check_proved;
+    bool check_answered, check_failed, check_proved;
+    bool breach;     /* what is held was sent in the middle of a COPY: see pk_intercept_breach */
+    bool opened;     /* it may have opened master keys */
+    bool forget_too; /* what the running request opens is to be forgotten as well */
+
+    /* Prepared statements and portals of ours (lockstep). */
+    pk_names *names; /* NULL: none, the usual case */
+    pk_step *step;   /* state STEP, and LOCAL behind an Execute: what was sent; else NULL */
+    bool discard;    /* what comes before the next Sync is thrown away */
 };
 
 /* Takes the descriptor, whatever happens. `peer` is the client's address. */
 void pk_session_accept(pk_loop *loop, int fd, const pk_peer_address *peer);
+/* Answers 53300 and closes the descriptor. */
+void pk_session_turn_away(pk_loop *loop, int fd, const char *why);
 /* Ends every callback: does what became possible, watches what is wanted, closes what is over. */
 void pk_session_settle(pk_session *session);
 pk_session *pk_session_find(pk_loop *loop, uint64_t number);
@@ -85,8 +100,8 @@ void pk_session_tick(pk_loop *loop);
 void pk_session_drain_all(pk_loop *loop, bool force);
 /* Closes them all, without a word. */
 void pk_session_abort_all(pk_loop *loop);
-/* Of those that have not logged in: for when descriptors run out. False: there is none. */
-bool pk_session_close_newest(pk_loop *loop);
+/* Of those that have said nothing yet: for when descriptors run out. False: there is none. */
+bool pk_session_close_oldest(pk_loop *loop);
 
 /* To the client: only at a message boundary (backend_left == 0). */
 void pk_session_say(pk_session *session, const pk_buf *messages);
@@ -94,6 +109,8 @@ void pk_session_say(pk_session *session, const pk_buf *messages);
 void pk_session_send(pk_session *session, const pk_buf *message);
 /* FATAL to the client if its stream is at a boundary, and the end. */
 void pk_session_fatal(pk_session *session, const pk_error *err);
+/* The master keys it opened are closed: identity or state of the session is not what it was. */
+void pk_session_forget_keys(pk_session *session);
 /* Are the client's further messages held back? */
 bool pk_session_is_holding(const pk_session *session);
 
@@ -104,6 +121,7 @@ void pk_session_welcome(pk_session *session);
 void pk_session_resume(pk_session *session);
 void pk_session_begin_closing(pk_session *session);
 void pk_session_backend_lost(pk_session *session);
+void pk_session_finish(pk_session *session);
 void pk_session_login_timeout(pk_session *session);
 void pk_session_linger(pk_session *session);
 void pk_session_violation(pk_session *session);

@@ -13,8 +13,10 @@
     X(RELAY, "messages pass both ways")                                                            \
     X(HOLD, "a message may be ours: waits until everything before it is answered")                 \
     X(CHECK, "stand-in sent, its answer is awaited and swallowed")                                 \
+    X(STEP, "a message about a name of ours was sent alone, its answer is awaited")                \
     X(POISON, "refused: the server is made to fail, its error is replaced by ours")                \
     X(LOCAL, "the engine runs our statement")                                                      \
+    X(FINISH, "the client said goodbye, the server still works through what came before")          \
     X(CANCEL, "a cancel request: forwarded, waits for the server to close")                        \
     X(CLOSING, "what is pending goes out, input is thrown away")                                   \
     X(LINGER, "said goodbye, waits for the client to close")                                       \
@@ -28,11 +30,13 @@
     X(MAYBE_OURS)                                                                                  \
     X(FOREIGN)                                                                                     \
     X(CHECK_SENT)                                                                                  \
+    X(STEP_SENT)                                                                                   \
     X(CHECK_OK)                                                                                    \
     X(POISON_SENT)                                                                                 \
     X(ANSWERED)                                                                                    \
     X(REFUSED)                                                                                     \
     X(CLIENT_LEAVES)                                                                               \
+    X(CLIENT_HURRIES)                                                                              \
     X(CLIENT_LOST)                                                                                 \
     X(BACKEND_LOST)                                                                                \
     X(TIMEOUT)                                                                                     \

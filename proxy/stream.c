@@ -75,8 +75,9 @@ static void deliver(pk_stream *stream, size_t len)
     assert(done <= all.len);
     if (stream->fd >= 0)
         keep(stream, (pk_span){all.ptr + done, all.len - done});
-    if (stream->sensitive || all.len - done > PK_STREAM_CARRY)
+    if (stream->sensitive || stream->soiled || all.len - done > PK_STREAM_CARRY)
         pk_wipe(bytes - carry, all.len);
+    stream->soiled = false;
 }
 
 static void read_input(pk_stream *stream)
@@ -136,6 +137,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         flush_output(stream);
     if (events & UV_READABLE)
         read_input(stream);
+    if (status < 0 && stream->fd >= 0)
+        break_output(stream); /* nothing goes out any more; watched, it would fail at once again */
     if ((status < 0 || (events & UV_DISCONNECT)) && !stream->hung_up) {
         stream->hung_up = true;
         if (stream->fd >= 0 && !stream->ended)

@@ -58,6 +58,7 @@ struct pk_stream {
     bool broken;    /* no more output */
     bool hung_up;
     bool sensitive; /* authentication passes: wipe the shared block after each use */
+    bool soiled;    /* something of ours was thrown away in it: wipe it after this use */
 };
 
 /* Takes the descriptor; false if libuv refuses it (the caller closes it then). */

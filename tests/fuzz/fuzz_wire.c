@@ -1,8 +1,10 @@
 /*
  * Bytes of a stranger before anything is known about him: the first packet of a connection, and the
  * framing of both directions with the books behind it. The first byte chooses: 'S' a first packet,
- * 'C' messages of a client, else a conversation in which the top bit of each step says who speaks.
+ * 'C' messages of a client, 'B' a Bind, else a conversation in which the top bit of each step says
+ * who speaks.
  */
+#include "proxy/extended.h"
 #include "proxy/replyq.h"
 #include "proxy/startup.h"
 #include "proxy/wire.h"
@@ -52,6 +54,35 @@ static void messages(pk_span bytes)
     }
 }
 
+/* Whatever was bound lies within the message, and the Bind made of it names the same things. */
+static void bind_message(pk_span bytes)
+{
+    pk_targets targets;
+    pk_targets again;
+    pk_error err;
+    PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(1u << 20);
+    PK_AUTO_PTR(pk_portal_free) pk_portal *portal = pk_portal_new();
+    portal->prepared = pk_prepared_new();
+    if (bytes.len < PK_WIRE_HEADER || bytes.len > 64u << 10)
+        return;
+    if (!pk_extended_targets('B', bytes, &targets))
+        return;
+    if (!pk_extended_read_bind(bytes, "UTF8", 3, portal, &err)) {
+        must(err.sqlstate[0] != 0);
+        return;
+    }
+    size_t total = 0;
+    for (size_t i = 0; i < portal->value_count; i++)
+        total += portal->lengths[i] == UINT32_MAX ? 0 : portal->lengths[i];
+    must(total == pk_buf_span(&portal->bytes).len && total < bytes.len);
+    must(portal->format_count <= 1 || portal->format_count == 3);
+    must(pk_extended_null_bind(&out, &targets, portal->value_count));
+    must(pk_extended_targets('B', pk_buf_span(&out), &again));
+    must(pk_span_equal(again.portal, targets.portal));
+    must(pk_span_equal(again.statement, targets.statement));
+    must(pk_portal_size(portal) >= total);
+}
+
 static void conversation(pk_span bytes)
 {
     pk_replyq queue = {0};
@@ -84,6 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         first_packet(rest);
     else if (data[0] == 'C')
         messages(rest);
+    else if (data[0] == 'B')
+        bind_message(rest);
     else
         conversation(rest);
     return 0;

@@ -15,18 +15,28 @@ a second client is D, a second backend connection is E.
     C open            a new connection (made by the first line that needs it otherwise)
     login [user=.. encoding=.. scs=.. reported=..]   the usual start of a session, C and B
     check TAG [tx]    B receives the stand-in for TAG and answers it; tx is the status (I)
+    standin NAME TAG [n [TYPES]]   B receives the stand-in of a Parse of ours with n parameters, both get on
+    bound PORTAL NAME [n]          B is asked for the statement, then receives a Bind of n NULLs
+    ran PORTAL [LIMIT]             B receives the Execute and answers our row
+    error SQLSTATE TEXT [..]       B receives the Execute of nothing and fails, C receives this error
+    never TEXT                     B has received nothing with this in it
+    forgotten TEXT                 the proxy's memory does not hold it
+    files N                        the proxy may have so many descriptors; in the first lines
     log TEXT          this must appear in the proxy's log
     args ARG..        arguments of the proxy; in the first lines
     split             run it again for every offset at which the bytes sent by C or B can be cut
-    sleep SECONDS, term, exit CODE, no-backend
+    crowd N [startup] N more clients connect and say nothing, or that much; "disperse": they go
+    sleep SECONDS, term, exit CODE, no-backend, self-backend (the proxy's backend is the proxy)
 
-Messages: a type letter and its fields. Q "sql"; P name "sql"; B portal name; D S name; E portal; C S name;
-S; H; X; d "data"; c; f "why"; F; p "password". From the server: R n; K pid key; S name value; Z status;
-T cols..; D values..; C "tag"; E severity code "message"; N ..; 1 2 3 n t I s; G H W; A pid channel payload.
+Messages: a type letter and its fields. Q "sql"; P name "sql" TYPES..; D S name; E portal LIMIT; C S name;
+B portal name VALUES.. (NULL, x:00ff for bytes, in=0,1 and out=1 for formats);
+S; H; X; d "data"; c; f "why"; F; p "password"; Qhex HEX "text", Qmany "piece" N "tail", Ptypes name "sql" N,
+Pname N "sql", Bname N statement VALUES.. (names of N bytes). From the server: R n; K pid key; S name value; Z status;
+T cols.. (name or name:type:format; TT to receive the latter, DX to receive hex); D values..; C "tag"; E severity code "message"; N ..; 1 2 3 n t I s; G H W; A pid channel payload.
 In what must be received a field may be a regular expression ~"..", whose (?P<name>..) can be used as $name
 later, and * stands for all further fields. 3* before a message repeats it.
 """
-import os, re, select, shlex, signal, socket, struct, subprocess, sys, tempfile, time
+import os, re, resource, select, shlex, signal, socket, struct, subprocess, sys, tempfile, time
 
 PATIENCE = 10.0
 SILENCE = 0.15
@@ -63,7 +73,8 @@ def values(fields):
         if field == 'NULL':
             out += struct.pack('>i', -1)
         else:
-            data = field.encode('utf-8', 'surrogateescape')
+            raw = field.startswith('x:')
+            data = bytes.fromhex(field[2:]) if raw else field.encode('utf-8', 'surrogateescape')
             out += struct.pack('>I', len(data)) + data
     return out
 
@@ -71,8 +82,19 @@ def values(fields):
 def columns(fields):
     out = struct.pack('>H', len(fields))
     for field in fields:
-        out += cstr(field) + struct.pack('>IHIHIH', 0, 0, 25, 0xffff, 0xffffffff, 0)
+        name, kind, form = (field.split(':') + ['25', '0'])[:3] if ':' in field else (field, 25, 0)
+        out += cstr(name) + struct.pack('>IHIHIH', 0, 0, int(kind), 0xffff, 0xffffffff, int(form))
     return out
+
+
+def formats(fields, key):
+    codes = [int(x) for f in fields if f.startswith(key) for x in f[len(key):].split(',') if x]
+    return struct.pack(f'>{len(codes) + 1}H', len(codes), *codes)
+
+
+def bind(f):
+    given = [x for x in f[2:] if not re.match('(in|out)=', x)]
+    return cstr(f[0]) + cstr(f[1]) + formats(f, 'in=') + values(given) + formats(f, 'out=')
 
 
 def report(kind, fields):
@@ -100,13 +122,28 @@ def from_client(kind, f):
         text = f[0] + ' ' * (int(f[1]) - len(f[0]) - len(f[2])) + f[2]
         return msg('Q', cstr(text))
     if kind == 'P':
-        return msg('P', cstr(f[0]) + cstr(f[1]) + struct.pack('>H', 0))
+        types = [int(x) for x in f[2:]]
+        return msg('P', cstr(f[0]) + cstr(f[1]) + struct.pack(f'>H{len(types)}I', len(types), *types))
+    if kind == 'Ppad':  # a Parse: name, N bytes of text
+        return msg('P', cstr(f[0]) + cstr(f[1] + ' ' * int(f[2])) + struct.pack('>H', 0))
     if kind == 'B':
-        return msg('B', cstr(f[0]) + cstr(f[1]) + struct.pack('>HHH', 0, 0, 0))
+        return msg('B', bind(f))
+    if kind == 'Qhex':  # bytes, then text
+        return msg('Q', bytes.fromhex(f[0]) + cstr(f[1]))
+    if kind == 'Qmany':
+        return msg('Q', cstr(f[0] * int(f[1]) + f[2]))
+    if kind == 'Ptypes':
+        return from_client('P', f[:2] + ['25'] * int(f[2]))
+    if kind == 'Pname':
+        return from_client('P', ['n' * int(f[0]), f[1]])
+    if kind == 'Bname':
+        return msg('B', bind(['n' * int(f[0])] + f[1:]))
+    if kind == 'Bpad':  # a Bind with one value of N bytes
+        return msg('B', bind([f[0], f[1], 'x' * int(f[2])]))
     if kind in 'DC' and len(f) == 2:
         return msg(kind, f[0].encode() + cstr(f[1]))
     if kind == 'E':
-        return msg('E', cstr(f[0]) + struct.pack('>I', 0))
+        return msg('E', cstr(f[0]) + struct.pack('>I', int(f[1]) if len(f) > 1 else 0))
     if kind == 'd':
         return msg('d', f[0].encode())
     if kind in 'fp':
@@ -142,7 +179,7 @@ def from_server(kind, f):
     if kind == 'A':
         return msg('A', struct.pack('>I', int(f[0])) + cstr(f[1]) + cstr(f[2]))
     if kind == 't':
-        return msg('t', struct.pack('>H', 0))
+        return msg('t', struct.pack(f'>H{len(f)}I', len(f), *[int(x) for x in f]))
     if kind == 'v':
         names = f[1:]
         return msg('v', struct.pack('>II', int(f[0], 0), len(names)) + b''.join(map(cstr, names)))
@@ -163,13 +200,35 @@ def read_values(body):
     return out
 
 
-def read_columns(body):
+def read_columns(body, full=False):
     out, at = [], 2
     for _ in range(struct.unpack('>H', body[:2])[0]):
         end = body.index(0, at)
-        out.append(text_of(body[at:end]))
+        kind, form = struct.unpack('>6xI6xH', body[end + 1:end + 19])
+        out.append(text_of(body[at:end]) + (f':{kind}:{form}' if full else ''))
         at = end + 19
     return out
+
+
+def read_formats(body, at):
+    count, = struct.unpack('>H', body[at:at + 2])
+    return struct.unpack(f'>{count}H', body[at + 2:at + 2 + 2 * count]), at + 2 + 2 * count
+
+
+def read_bind(body):
+    portal, name, rest = body.split(b'\0', 2)
+    given, at = read_formats(rest, 0)
+    out = read_values(rest[at:])
+    end = at + 2
+    for _ in out:
+        size, = struct.unpack('>i', rest[end:end + 4])
+        end += 4 + max(size, 0)
+    wanted, end = read_formats(rest, end)
+    if end != len(rest):
+        raise Failed(f'a malformed Bind: {body!r}')
+    marks = [f'in={",".join(map(str, given))}'] if given else []
+    marks += [f'out={",".join(map(str, wanted))}'] if wanted else []
+    return [text_of(portal), text_of(name)] + out + marks
 
 
 def read_report(body):
@@ -207,11 +266,17 @@ def split_server(kind, body):
 
 
 def split_client(kind, body):
-    if kind in 'PQEfp':
-        parts = body.split(b'\0')
-        return [text_of(x) for x in parts[:2 if kind == 'P' else 1]]
+    if kind == 'P':
+        name, text, rest = body.split(b'\0', 2)
+        types = struct.unpack(f'>{(len(rest) - 2) // 4}I', rest[2:])
+        return [text_of(name), text_of(text)] + [str(x) for x in types]
+    if kind == 'E':
+        limit, = struct.unpack('>I', body[-4:])
+        return [text_of(body[:-5])] + ([str(limit)] if limit else [])
+    if kind in 'Qfp':
+        return [text_of(body.split(b'\0')[0])]
     if kind == 'B':
-        return [text_of(x) for x in body.split(b'\0')[:2]]
+        return read_bind(body)
     if kind in 'DC' and body:
         return [chr(body[0]), text_of(body[1:-1])]
     if kind == 'd':
@@ -225,6 +290,7 @@ class Peer:
     def __init__(self, name, sock, cutter):
         self.name, self.sock, self.cutter = name, sock, cutter
         self.data, self.joining, self.first = b'', None, True
+        self.seen = b''
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, data):
@@ -248,6 +314,7 @@ class Peer:
         except OSError:
             data = b''
         self.data += data
+        self.seen += data
         return data
 
     def need(self, count):
@@ -298,7 +365,7 @@ class Cutter:
 
 
 class Proxy:
-    def __init__(self, binary, args, with_backend):
+    def __init__(self, binary, args, with_backend, circle, files):
         self.dir = tempfile.TemporaryDirectory(prefix='pgkeep-wire-')
         self.log_path = os.path.join(self.dir.name, 'log')
         self.listener = socket.socket()
@@ -308,9 +375,14 @@ class Proxy:
         backend = self.listener.getsockname()[1]
         if not with_backend:
             self.listener.close()  # nobody is there
+        listen = 0
+        if circle:
+            self.listener.close()  # its port is the proxy's now
+            listen = backend
         self.process = subprocess.Popen(
-            [binary, 'serve', '--listen', '127.0.0.1:0', '--backend', f'127.0.0.1:{backend}',
+            [binary, 'serve', '--listen', f'127.0.0.1:{listen}', '--backend', f'127.0.0.1:{backend}',
              '--state', self.dir.name, '--set', 'log.level=debug'] + args,
+            preexec_fn=lambda: files and resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
             stderr=open(self.log_path, 'w'))
         self.port = int(self.wait_log(r'listening on 127\.0\.0\.1:(\d+)').group(1))
 
@@ -329,6 +401,23 @@ class Proxy:
             time.sleep(0.01)
         raise Failed(f'not in the log: {pattern}')
 
+    def holds(self, text):
+        with open(f'/proc/{self.process.pid}/maps') as maps, open(f'/proc/{self.process.pid}/mem', 'rb') as memory:
+            for line in maps:
+                found = re.match(r'([0-9a-f]+)-([0-9a-f]+) rw', line)
+                if not found:
+                    continue
+                first, last = (int(x, 16) for x in found.groups())
+                if last - first > 1 << 30:  # a sanitizer's shadow
+                    continue
+                memory.seek(first)
+                try:
+                    if text in memory.read(last - first):
+                        return True
+                except OSError:
+                    pass
+        return False
+
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
@@ -345,7 +434,7 @@ class Run:
 
     def __init__(self, proxy, cutter, verbose):
         self.proxy, self.cutter, self.verbose = proxy, cutter, verbose
-        self.peers, self.found = {}, {}
+        self.peers, self.found, self.crowd = {}, {}, []
 
     def peer(self, name):
         if name not in self.peers:
@@ -398,6 +487,11 @@ class Run:
         got, body = peer.message()
         split = split_server if peer.name in 'CD' else split_client
         fields = split(got, body)
+        if kind == 'TT' and got == 'T':
+            fields, kind = read_columns(body, True), 'T'
+        if kind == 'DX' and got == 'D':
+            fields = [x if x == 'NULL' else x.encode('utf-8', 'surrogateescape').hex() for x in fields]
+            kind = 'D'
         if self.verbose:
             print('   ', peer.name, 'got', got, fields)
         if got != kind:
@@ -406,6 +500,7 @@ class Run:
 
     def login(self, words):
         options = dict(w.split('=', 1) for w in words)
+        self.found.pop('nonce', None)  # each session has its own
         user = options.get('user', 'ann')
         reported = options.get('reported', user)
         self.do(f'C> startup user={user} database=shop')
@@ -423,6 +518,32 @@ class Run:
         self.do(f'B< Q ~"SELECT \'(?P<nonce>pgkeep_[0-9a-f]{{32}})\' /\\* pgkeep: {tag} [0-9]+ \\*/"')
         for line in ('T ?column?', 'D "$nonce"', 'C "SELECT 1"', f'Z {status}'):
             self.do('B> ' + line)
+
+    def standin(self, words):
+        name, tag, count = words[0], words[1], int(words[2]) if len(words) > 2 else 0
+        params = ', '.join(f'\\${i}::pg_catalog\\.text' for i in range(1, count + 1))
+        params = f' FROM \\(SELECT {params}\\) _' if count else ''
+        known = self.found.get('nonce', 'pgkeep_[0-9a-f]{32}')
+        text = f"SELECT '(?P<nonce>{known})' AS \\\"(?P=nonce)\\\"{params} /\\* pgkeep: {tag} [0-9]+ \\*/"
+        self.do(f'B< P "{name}" ~"{text}" ' + ' '.join(words[3:]))
+        for line in ('B< H', 'B> 1', 'C< 1'):
+            self.do(line)
+
+    def bound(self, words):
+        portal, name, count = words[0], words[1], int(words[2]) if len(words) > 2 else 0
+        for line in (f'B< D S "{name}"', 'B< H', 'B> t' + ' 25' * count, 'B> T $nonce',
+                     f'B< B "{portal}" "{name}"' + ' NULL' * count, 'B< H', 'B> 2', 'C< 2'):
+            self.do(line)
+
+    def ran(self, words):
+        for line in (f'B< E "{words[0]}" ' + ' '.join(words[1:]), 'B< H', 'B> D $nonce',
+                     'B> s' if words[1:] == ['1'] else 'B> C "SELECT 1"'):
+            self.do(line)
+
+    def error(self, words):
+        self.do('B< E ~"pgkeep_[0-9a-f]{32}"')
+        self.do('B> E ERROR 34000 "portal does not exist"')
+        self.do('C< E ERROR ' + shlex.join(words).replace("'*'", '*'))
 
     def close(self, name, how):
         peer = self.peer(name)
@@ -458,11 +579,27 @@ class Run:
             self.login(shlex.split(rest))
         elif word == 'check':
             self.check(shlex.split(rest))
+        elif word in ('standin', 'bound', 'ran', 'error'):
+            getattr(self, word)(shlex.split(rest))
+        elif word == 'never':
+            if rest.encode() in self.peer('B').seen:
+                raise Failed(f'the backend received: {rest}')
+        elif word == 'forgotten':
+            if self.proxy.holds(rest.encode()):
+                raise Failed(f'in the memory of the proxy: {rest}')
         elif word == 'log':
             self.proxy.wait_log(re.escape(rest))
         elif word == 'not-logged':
             if rest in self.proxy.log():
                 raise Failed(f'in the log: {rest}')
+        elif word == 'crowd':
+            count, _, words = rest.partition(' ')
+            for _ in range(int(count)):
+                self.crowd.append(socket.create_connection(('127.0.0.1', self.proxy.port)))
+                self.crowd[-1].sendall(startup(['user=eve']) if words == 'startup' else b'')
+        elif word == 'disperse':
+            for sock in self.crowd:
+                sock.close()
         elif word == 'sleep':
             time.sleep(float(rest))
         elif word == 'term':
@@ -482,7 +619,7 @@ class Run:
 
 
 def read(path):
-    args, split, backend, lines = [], False, True, []
+    args, split, backend, circle, files, lines = [], False, True, False, 0, []
     with open(path, encoding='utf-8') as file:
         for number, line in enumerate(file, 1):
             line = line.strip()
@@ -492,11 +629,15 @@ def read(path):
                 args += shlex.split(line[5:])
             elif line == 'split':
                 split = True
+            elif line.startswith('files '):
+                files = int(line[6:])
             elif line == 'no-backend':
                 backend = False
+            elif line == 'self-backend':
+                circle = True
             else:
                 lines.append((number, line))
-    return args, split, backend, lines
+    return args, split, backend, circle, files, lines
 
 
 def once(proxy, lines, cutter, verbose):
@@ -516,8 +657,8 @@ def once(proxy, lines, cutter, verbose):
 def main():
     verbose = '--verbose' in sys.argv
     binary, path = [a for a in sys.argv[1:] if not a.startswith('--')]
-    args, split, backend, lines = read(path)
-    proxy = Proxy(binary, args, backend)
+    args, split, backend, circle, files, lines = read(path)
+    proxy = Proxy(binary, args, backend, circle, files)
     try:
         sent = once(proxy, lines, Cutter(), verbose)
         if split:

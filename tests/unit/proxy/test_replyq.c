@@ -41,7 +41,14 @@ static const struct row {
      .unsynced = true},
     {"a sync ends skipping", ">P <E >Q >S", .unsynced = true},
     {"and is answered", ">P <E >Q >S <ZI", .drained = true, .quiescent = true, .tx = 'I'},
-    {"an error in an empty ring is asynchronous", "<E", .drained = true},
+    {"an error that nobody asked for is a malformed flush's: skip", ">H <E >Q", .drained = true,
+     .skip = true},
+    {"and a sync ends that", ">H <E >S <ZI", .drained = true, .quiescent = true, .tx = 'I'},
+    {"copy by execute fails unread: its sync is answered and ends skipping",
+     ">P >B >E >S <1 <2 <G <E <ZI", .drained = true, .quiescent = true, .tx = 'I'},
+    {"what follows then is answered", ">P >B >E >S <1 <2 <G <E <ZI >Q", .tx = 'I'},
+    {"a copy by execute without a late sync must be flushed", ">P >B >E >S >d >c <1 <2 <G",
+     .copy_in = true, .unsynced = true, .flush = true},
     {"ready in an empty ring is tolerated", "<ZI", .drained = true, .quiescent = true, .tx = 'I'},
     {"asynchronous messages change nothing", ">Q <N <S <A", .drained = false},
     {"copy in by a query", ">Q <G", .copy_in = true},
@@ -144,11 +151,51 @@ static void nonsense_never_hurts(void **state)
     pk_replyq_clear(&queue);
 }
 
+static void converse(pk_replyq *queue, const char *sent, const char *got)
+{
+    for (; *sent != 0; sent++)
+        pk_replyq_sent(queue, *sent);
+    for (; *got != 0; got++)
+        pk_replyq_got(queue, *got, 'I');
+}
+
+static void an_execute_counts_until_its_own_sync_is_answered(void **state)
+{
+    pk_replyq queue = {0};
+    (void)state;
+    converse(&queue, "PBD", "12n");
+    assert_false(queue.executed);
+    converse(&queue, "E", "C");
+    assert_true(queue.executed);
+    converse(&queue, "SE", "Z"); /* the second stands behind that Sync */
+    assert_true(queue.executed);
+    converse(&queue, "S", "CZ");
+    assert_false(queue.executed);
+    converse(&queue, "PE", "E"); /* thrown away, but the Parse failed: nothing runs till the Sync */
+    converse(&queue, "S", "Z");
+    assert_false(queue.executed);
+}
+
+static void whose_ready_comes_next(void **state)
+{
+    pk_replyq queue = {0};
+    (void)state;
+    assert_int_equal(pk_replyq_ready_for(&queue), 0);
+    converse(&queue, "PSQF", "");
+    assert_int_equal(pk_replyq_ready_for(&queue), 'S');
+    converse(&queue, "", "1Z");
+    assert_int_equal(pk_replyq_ready_for(&queue), 'Q');
+    converse(&queue, "", "CZ");
+    assert_int_equal(pk_replyq_ready_for(&queue), 'F');
+}
+
 int main(void)
 {
     static pk_suite suite;
     PK_SUITE_ROWS(&suite, rows, books_are_right);
     PK_SUITE_TEST(&suite, a_deep_pipeline_grows_wraps_and_gives_back);
+    PK_SUITE_TEST(&suite, an_execute_counts_until_its_own_sync_is_answered);
+    PK_SUITE_TEST(&suite, whose_ready_comes_next);
     PK_SUITE_TEST(&suite, nonsense_never_hurts);
     return pk_suite_run(&suite, "replyq");
 }
