@@ -109,11 +109,11 @@ bool pk_kdf_params_write(const pk_kdf_params *params, pk_buf *out, pk_error *err
            pk_buf_append_text(out, "\"}", err);
 }
 
-static bool read_salt(const char *text, pk_kdf_params *params)
+static bool read_salt(const char *text, pk_kdf_params *params, pk_error *fault)
 {
     PK_AUTO(pk_buf_clear) pk_buf salt = PK_BUF_MAX(256);
     pk_span bytes;
-    if (!pk_unbase64(pk_span_of(text), &salt, NULL))
+    if (!pk_unbase64(pk_span_of(text), &salt, fault))
         return false;
     bytes = pk_buf_span(&salt);
     if (bytes.len > sizeof params->salt)
@@ -131,8 +131,8 @@ static bool to_u32(json_int_t value, uint32_t *out)
     return true;
 }
 
-/* Exactly the members that we write, none else. */
-static bool read_members(json_t *json, pk_kdf_params *params)
+/* Exactly the members that we write, none else. `fault` may say more. */
+static bool read_members(json_t *json, pk_kdf_params *params, pk_error *fault)
 {
     const char *alg = NULL;
     const char *salt = NULL;
@@ -145,7 +145,7 @@ static bool read_members(json_t *json, pk_kdf_params *params)
         params->alg = PK_KDF_SCRYPT;
         params->n = n < 0 ? 0 : (uint64_t)n;
         return strcmp(alg, alg_names[PK_KDF_SCRYPT]) == 0 && to_u32(r, &params->r) &&
-               to_u32(p, &params->p) && read_salt(salt, params);
+               to_u32(p, &params->p) && read_salt(salt, params, fault);
     }
     if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s:I, s:s}", "alg", &alg, "iterations",
                        &rounds, "salt", &salt) != 0)
@@ -153,7 +153,7 @@ static bool read_members(json_t *json, pk_kdf_params *params)
     bool sha512 = strcmp(alg, alg_names[PK_KDF_PBKDF2_SHA512]) == 0;
     params->alg = sha512 ? PK_KDF_PBKDF2_SHA512 : PK_KDF_PBKDF2_SHA256;
     return (sha512 || strcmp(alg, alg_names[PK_KDF_PBKDF2_SHA256]) == 0) &&
-           to_u32(rounds, &params->iterations) && read_salt(salt, params);
+           to_u32(rounds, &params->iterations) && read_salt(salt, params, fault);
 }
 
 bool pk_kdf_params_read(pk_span json, pk_kdf_params *params, pk_error *err)
@@ -162,9 +162,15 @@ bool pk_kdf_params_read(pk_span json, pk_kdf_params *params, pk_error *err)
     PK_AUTO(pk_json_unref) json_t *root = pk_json_parse(json, err);
     if (root == NULL)
         return false;
-    if (!read_members(root, params) || !pk_kdf_limits_ok(params))
-        return pk_fail(err, PK_E_CORRUPT, "parameters of a key derivation are damaged");
-    return true;
+    pk_error fault = {0};
+    if (read_members(root, params, &fault) && pk_kdf_limits_ok(params))
+        return true;
+    if (pk_error_is(&fault, PK_E_MEMORY)) { /* they may be sound */
+        *err = fault;
+        return false;
+    }
+    return !pk_json_starved(err) &&
+           pk_fail(err, PK_E_CORRUPT, "parameters of a key derivation are damaged");
 }
 
 static pk_secret *derive(const char *kdf_name, const OSSL_PARAM *params, pk_error *err)

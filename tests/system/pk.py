@@ -242,7 +242,7 @@ class Pgkeep:
         return clean_environment(
             ASAN_OPTIONS=f"{common}:detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
             UBSAN_OPTIONS=f"{common}:print_stacktrace=1",
-            TSAN_OPTIONS=f"{common}",
+            TSAN_OPTIONS=f"{common}:second_deadlock_stack=1:history_size=4",
             LSAN_OPTIONS=f"log_path={reports}")
 
     def command(self):
@@ -295,9 +295,10 @@ class Pgkeep:
         text = "".join(open(os.path.join(self.home, f), encoding="utf-8", errors="replace").read()
                        for f in reports)
         expect(not reports, "a sanitizer reported", text[:6000])
-        expect("ERROR: LeakSanitizer" not in self.log() and "ERROR: AddressSanitizer" not in self.log()
-               and "runtime error:" not in self.log(), "a sanitizer reported into the log",
-               self.log()[-6000:])
+        log = self.log()
+        found = re.search(r"(?:ERROR|WARNING): (?:Leak|Address|Thread|UndefinedBehavior)Sanitizer|runtime error:|"
+                          r"FATAL: ThreadSanitizer", log)
+        expect(not found, "a sanitizer reported into the log", found and log[found.start():][:6000])
 
     def log(self):
         try:
@@ -484,6 +485,14 @@ def query(sql):
     return message(b"Q", cstring(sql))
 
 
+def extended(text, *given, name="", results=()):
+    """Parse, Bind, Describe and Execute of one statement with these values (texts or bytes; None for
+    NULL). The Sync is the caller's."""
+    return b"".join((parse(name, text),
+                     bind("", name, [v.encode() if isinstance(v, str) else v for v in given], results=results),
+                     describe(b"P", ""), execute()))
+
+
 def fields(body):
     """The fields of an ErrorResponse or NoticeResponse."""
     return {part[:1].decode("latin-1"): part[1:].decode("utf-8", "replace")
@@ -577,6 +586,26 @@ def kinds(messages):
 
 def tags(messages):
     return [body.rstrip(b"\0").decode() for kind, body in messages if kind == b"C"]
+
+
+def states(messages):
+    """The SQLSTATEs of the errors."""
+    return [fields(body)["C"] for kind, body in messages if kind == b"E"]
+
+
+def values(body):
+    """The values of a DataRow, as bytes; None for NULL."""
+    found, at = [], 2
+    for _ in range(struct.unpack_from("!H", body)[0]):
+        size = struct.unpack_from("!i", body, at)[0]
+        found.append(None if size < 0 else body[at + 4:at + 4 + size])
+        at += 4 + max(size, 0)
+    return found
+
+
+def rows(messages):
+    """The DataRows as lists of texts."""
+    return [[v if v is None else v.decode() for v in values(body)] for kind, body in messages if kind == b"D"]
 
 
 # --- keys, as an outsider computes them ---------------------------------------------------------

@@ -7,9 +7,11 @@ a secret planted in a copy of the log, in each form, must turn it red."""
 import contextlib
 import json
 import os
+import re
 import sqlite3
 
 import pk
+import relay
 from pk import case, expect, expect_equal
 
 FILE_PASSWORD = "Zx9!kettle-Moor-of-the-test"
@@ -43,6 +45,27 @@ ALTER SYSTEM RESTORE KEY TENANT = app FROM 'file://{dir}' ENCRYPTED BY '{c}' FOR
 ALTER SYSTEM RESTORE KEY FROM 's3://bucket?access_id={c}&access_key={c}'
 ALTER SYSTEM RESTORE app FROM 'file:///x?access_key={c}' WITH 'pool={c}' ENCRYPTED BY '{c}' WITH KEY FROM 's3://b?access_key={c}' ENCRYPTED BY '{c}'
 OPEN MASTER KEY DECRYPTION BY PASSWORD = '{c}'
+OPEN MASTER KEY DECRYPTION BY PASSWORD = N'{c}'
+OPEN MASTER KEY DECRYPTION BY PASSWORD = {c}
+CLOSE MASTER KEY '{c}'
+UNSEAL WITH PASSWORD = '{c}'
+UNSEAL WITH PASSWORD = {c}
+UNSEAL WITH RECOVERY CODE = '{c}'
+UNSEAL WITH RECOVERY CODE = "{c}"
+UNSEAL WITH RECOVERY CODE = '7ZK4-M0QB-{c}'
+UNSEAL '{c}'
+UNSEAL {c}
+ALTER KEYSTORE ADD SLOT password '{c}'
+ALTER KEYSTORE ADD SLOT password {c}
+ALTER KEYSTORE ADD SLOT recovery '{c}'
+ALTER KEYSTORE ADD SLOT tpm '{c}'
+ALTER KEYSTORE ADD SLOT {c}
+ALTER KEYSTORE ADD SLOT '{c}'
+ALTER KEYSTORE DROP SLOT '{c}'
+ALTER KEYSTORE {c}
+SEAL '{c}'
+SHOW KEYSTORE '{c}'
+SHOW KEY BACKUPS '{c}'
 ALTER MASTER KEY ADD ENCRYPTION BY PASSWORD = '{c}'
 ALTER MASTER KEY DROP ENCRYPTION BY PASSWORD = '{c}'
 ALTER MASTER KEY FORCE REGENERATE WITH ENCRYPTION BY PASSWORD = '{c}'
@@ -111,7 +134,8 @@ SHOW MASTER KEYS; CREATE MASTER KEY ENCRYPTION BY PASSWORD = '{c}'; BACKUP {c}
 
 
 class World:
-    def __init__(self, directory, server, keeper, keys):
+    def __init__(self, directory, server, keeper, keys, back):
+        self.back = back     # the recorder between pgkeep and PostgreSQL
         self.directory = directory
         self.server = server
         self.keeper = keeper
@@ -149,14 +173,15 @@ def world():
         keys = os.path.join(directory, "keys")
         os.makedirs(os.path.join(keys, "dir"), 0o700)
         server = pk.Postgres(directory)
-        with server, pk.Pgkeep(directory, server, roots=[keys]) as keeper:
-            for name in ("app", "psql", "fresh"):
+        with server, relay.Relay(server.port) as back, \
+                pk.Pgkeep(directory, server, roots=[keys], backend=f"{pk.HOST}:{back.port}") as keeper:
+            for name in ("app", "psql", "fresh", "opened"):
                 server.sql(f"create database {name} template template0")
             server.sql("create role plain login")
             keeper.good("CREATE MASTER KEY", "app")
             keeper.good(f"BACKUP MASTER KEY TO FILE = '{keys}/same.pem' ENCRYPTION BY PASSWORD = '{FILE_PASSWORD}'", "app")
             keeper.good(f"BACKUP SERVICE MASTER KEY TO FILE = '{keys}/smk.pem' ENCRYPTION BY PASSWORD = '{FILE_PASSWORD}'")
-            yield World(directory, server, keeper, keys)
+            yield World(directory, server, keeper, keys, back)
 
 
 def read_rows(path):
@@ -180,7 +205,7 @@ def places(world):
     """Every place where text could have ended up: name and bytes."""
     found = {"pgkeep's log": world.keeper.log().encode("utf-8", "surrogateescape"),
              "PostgreSQL's log": world.server.log().encode("utf-8", "surrogateescape"),
-             "answers to clients": b"\n".join(world.answers), "pg_stat_activity": "\n".join(world.activity).encode()}
+             "the wire to PostgreSQL": world.back.everything(), "answers to clients": b"\n".join(world.answers), "pg_stat_activity": "\n".join(world.activity).encode()}
     copy = os.path.join(world.directory, "copy")
     os.makedirs(copy, exist_ok=True)
     for where, folder, names in os.walk(world.keeper.state):
@@ -205,15 +230,24 @@ def places(world):
     return found
 
 
+HEAD = 8  # bytes
+
+
 def sweep(where, secrets):
-    """Every hit as text: which secret in which form in which place."""
-    hits = []
+    """Every hit as text: which secret in which form in which place. There are tens of thousands of
+    needles, so each place is walked once and looked up by the needles' first bytes."""
+    heads = {}
     for secret, what in secrets.items():
         for form, needle in pk.forms(secret).items():
-            for place, text in where.items():
-                if needle in text:
-                    hits.append(f"{place}, {form}: {what}")
-    return hits
+            heads.setdefault(needle[:HEAD], []).append((needle, f"{form}: {what}"))
+    expect(all(len(head) == HEAD for head in heads), "every needle is long enough")
+    hits = set()
+    for place, text in where.items():
+        for at in range(len(text) - HEAD + 1):
+            for needle, told in heads.get(text[at:at + HEAD], ()):
+                if text.startswith(needle, at):
+                    hits.add(f"{place}, {told}")
+    return sorted(hits)
 
 
 @case("the sweep finds a secret that was planted in a copy of the log, in each form")
@@ -242,24 +276,107 @@ def test_simple(world):
                 wire.send(pk.query(world.fill(template)))
                 got = wire.until(b"Z")
                 expect("E" in pk.kinds(got) or "C" in pk.kinds(got), f"no answer to {template}", got)
-                if user == "postgres":
+                if database == "fresh":
                     world.watch()
                 world.answers.append(wire.transcript)
     expect(world.keeper.alive(), "pgkeep died")
 
 
-@case("the same by the extended protocol, and with parameters")
+STRING = re.compile(r"(?:\b[NE]|\bU&)?'([^']*)'")
+
+
+def as_parameters(text):
+    """The statement with $1, $2, .. in place of its strings, and the strings."""
+    values = []
+
+    def number(found):
+        values.append(found[1])
+        return f"${len(values)}"
+    return STRING.sub(number, text), values
+
+
+def extended_templates():
+    """Several statements, or none, are PostgreSQL's to refuse."""
+    return [t for t in STATEMENTS.strip().splitlines() if not t.startswith(("SELECT 1;", "BEGIN;", "--"))]
+
+
+@case("the same by the extended protocol")
 def test_extended(world):
+    for user in ("postgres", "plain"):
+        with pk.Wire(world.keeper.port, "app", user) as wire:
+            for template in extended_templates():
+                wire.ask(pk.extended(world.fill(template)), pk.SYNC)
+            world.watch()
+            world.answers.append(wire.transcript)
+
+
+@case("the same as parameters: text and binary, unnamed and named, of every type, in and outside of blocks")
+def test_parameters(world):
+    bound = 0
+    for number, user in enumerate(("postgres", "plain", "postgres")):
+        with pk.Wire(world.keeper.port, "app", user) as wire:
+            for template in extended_templates():
+                text, values = as_parameters(world.fill(template))
+                for form, kind in ((0, 0), (1, 25)) if number == 0 else ((number % 2, 1043),):
+                    name = "" if form else "named"
+                    if number == 2:
+                        wire.query("begin")
+                    wire.ask(pk.close(b"S", name), pk.parse(name, text, [kind] * len(values)),
+                             pk.bind("portal", name, [v.encode() for v in values], [form]), pk.describe(b"P", "portal"),
+                             pk.execute("portal"), pk.SYNC)
+                    bound += len(values)
+                    if number == 2:
+                        wire.query("rollback")
+            world.watch()
+            world.answers.append(wire.transcript)
+    expect(bound > 200, "parameters were bound", bound)
+
+
+@case("values that a Bind cannot have: too few, too many, broken, of a wrong type, cut off")
+def test_odd_parameters(world):
+    text = "BACKUP MASTER KEY TO FILE = $1 ENCRYPTION BY PASSWORD = $2"
+
+    def secret():
+        return world.canary(text).encode()
     with pk.Wire(world.keeper.port, "app") as wire:
-        for template in STATEMENTS.strip().splitlines():
-            if template.startswith(("SELECT 1;", "BEGIN;", "--")):
-                continue  # several statements, or none, are PostgreSQL's to refuse
-            wire.ask(pk.parse("", world.fill(template)), pk.bind("", ""), pk.execute(), pk.SYNC)
-        for text in ("CREATE MASTER KEY ENCRYPTION BY PASSWORD = $1", "BACKUP MASTER KEY TO FILE = $1 ENCRYPTION BY PASSWORD = $2"):
-            values = [world.canary(text).encode() for _ in range(text.count("$"))]
-            wire.ask(pk.parse("", text), pk.bind("", "", values), pk.describe(b"P", ""), pk.execute(), pk.SYNC)
-        world.watch()
+        for values, formats, types in (([secret()], (), ()), ([secret(), secret(), secret()], (), ()),
+                                       ([secret(), b"\xff" + secret()], (), ()), ([secret(), secret()], (1, 1, 1), ()),
+                                       ([secret(), secret()], (7,), ()), ([secret(), secret() + b"\0" + secret()], (1,), ()),
+                                       ([secret(), secret()], (), (23, 23)), ([secret(), secret()], (), (17, 17)),
+                                       ([None, secret()], (), ()), ([secret(), secret() * 300], (), ()),
+                                       ([secret(), secret() * 100000], (), ())):
+            wire.ask(pk.parse("", text, types), pk.bind("", "", values, formats), pk.execute(), pk.SYNC)
+        wire.ask(pk.parse("", "BACKUP MASTER KEY TO FILE = $2 ENCRYPTION BY PASSWORD = $9"),
+                 pk.bind("", "", [secret() for _ in range(9)]), pk.execute(), pk.SYNC)
         world.answers.append(wire.transcript)
+    wire = pk.Wire(world.keeper.port, "app")
+    wire.send(pk.parse("", text), pk.bind("", "", [secret(), secret() + b"x" * 1000])[:-500])
+    wire.socket.close()
+
+
+@case("passwords and codes that are right: OPEN, SEAL and UNSEAL, and the recovery code of the command line")
+def test_right(world):
+    own, slot = world.canary("the right password of a master key"), world.canary("the right password of a slot")
+    code_file = os.path.join(world.directory, "code")
+    world.keeper.good(f"ALTER KEYSTORE ADD SLOT password '{slot}'")
+    done = pk.run_pgkeep(["key", "recovery", "--to", code_file, "--state", world.keeper.state], os.path.join(world.directory, "verb"))
+    expect_equal(done.returncode, 0, f"pgkeep key recovery: {done.stderr}")
+    world.answers.append((done.stdout + done.stderr).encode())
+    expect_equal(os.stat(code_file).st_mode & 0o7777, 0o600, "the mode of the code's file")
+    with open(code_file, encoding="utf-8") as file:
+        code = file.read().strip()
+    expect(re.fullmatch(r"([0-9A-Z]{4}-){8}[0-9A-Z]{2}", code), "the file holds the code and nothing else", len(code))
+    world.canaries[code] = world.canaries[code.replace("-", "")] = "the recovery code"
+    with pk.Wire(world.keeper.port, "opened") as wire:
+        wire.query(f"CREATE MASTER KEY ENCRYPTION BY PASSWORD = '{own}'")
+        for extended in (False, True):
+            for text, value in (("OPEN MASTER KEY DECRYPTION BY PASSWORD = $1", own), ("SEAL", None), ("UNSEAL WITH PASSWORD = $1", slot),
+                                ("SEAL", None), ("UNSEAL WITH RECOVERY CODE = $1", code)):
+                literal = pk.query(text.replace("$1", f"'{value}'"))
+                got = wire.ask(pk.extended(text, value), pk.SYNC) if extended and value else wire.ask(literal)
+                expect_equal(pk.states(got), [], f"SQLSTATE of {text}")
+        world.answers.append(wire.transcript)
+    world.watch()
 
 
 @case("the same from psql")
@@ -326,7 +443,7 @@ def test_sweep(world):
     expect(b"CREATE MASTER KEY" in where["catalog rows"], "the audit trail has our statements")
     world.canaries[FILE_PASSWORD] = "the password of the files"
     hits = sweep(where, world.canaries) + sweep(where, world.material)
-    expect(not hits, f"{len(hits)} secrets in the open", "\n    ".join(sorted(set(hits))[:40]))
+    expect(not hits, f"{len(hits)} secrets in the open", "\n    ".join(hits[:40]))
 
 
 @case("every text of the audit trail is text, also of statements that failed half way")

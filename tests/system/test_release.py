@@ -149,5 +149,17 @@ def test_payload(world):
     expect_equal(len(kids), len(set(kids)), "a key twice")
 
 
+@case("the variables that make a test build die at a step mean nothing to it")
+def test_no_crash_points(world):
+    state, points = os.path.join(world.directory, "crash"), os.path.join(world.directory, "points")
+    done = subprocess.run([pk.options.binary, "init", "--state", state], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, check=False, timeout=pk.TIMEOUT, cwd="/",
+                          env=pk.clean_environment(PGKEEP_CRASH_AT="1", PGKEEP_CRASH_LIST=points))
+    expect_equal(done.returncode, 0, f"pgkeep init: {done.stderr}")
+    expect(not os.path.exists(points), "a list of points was written")
+    with open(pk.options.binary, "rb") as file:
+        expect(b"PGKEEP_CRASH" not in file.read(), "the variables' names are in the binary")
+
+
 if __name__ == "__main__":
     pk.main(world)

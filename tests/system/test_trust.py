@@ -125,5 +125,59 @@ def test_second_owner(world):
     world.keeper.good("SHOW MASTER KEYS")
 
 
+def absent_roles(keeper):
+    return [line for line in keeper.log().splitlines() if "pgkeep print-sql" in line]
+
+
+@case("print-sql makes the roles, any number of times, and a right by role works; --drop takes it all away")
+def test_print_sql(world):
+    world.keeper.wait_log("pgkeep print-sql")
+    expect_equal(len(absent_roles(world.keeper)), 1, "absent roles are told once")
+    home = os.path.join(world.directory, "verbs")
+    script = pk.run_pgkeep(["print-sql"], home)
+    expect_equal(script.returncode, 0, "print-sql: " + script.stderr)
+    for _ in range(2):
+        world.server.sql(script.stdout)
+    made = world.server.sql("select count(*), bool_or(rolsuper or rolcreaterole or rolcreatedb or rolreplication),"
+                            " string_agg(rolname, ',') filter (where rolcanlogin)"
+                            " from pg_roles where rolname like 'pgkeep%'")
+    expect_equal(made, "8|f|pgkeep_service", "what it makes")
+    name = world.database("exported")
+    world.server.sql("create role exporter login in role pgkeep_key_export")
+    backup = f"BACKUP MASTER KEY TO FILE = '{world.path()}' ENCRYPTION BY PASSWORD = '{GOOD}'"
+    with pk.Pgkeep(world.directory, world.server, roots=[world.keys], name="roles",
+                   service=f"host=127.0.0.1 port={world.server.port} user=pgkeep_service dbname=postgres") as keeper:
+        keeper.good("CREATE MASTER KEY", name)
+        keeper.good(backup, name, "exporter")
+        done = keeper.fails("42501", "CREATE MASTER KEY", name, "exporter")
+        expect_in("pgkeep_key_admin", done.err, "the missing right is named")
+        done = keeper.fails("42501", "SEAL", name, "exporter")
+        expect_in("pgkeep_admin", done.err, "the missing right is named")
+        expect_equal(absent_roles(keeper), [], "no role is absent")
+    world.server.sql(pk.run_pgkeep(["print-sql", "--drop"], home).stdout)
+    expect_equal(world.server.sql("select count(*) from pg_roles where rolname like 'pgkeep%'"), "0", "all gone")
+    world.keeper.fails("42501", backup, name, "exporter")
+    expect_equal(pk.run_pgkeep(["print-sql", "--undo"], home).returncode, 2, "another flag")
+
+
+@case("superuser_is_admin off: a superuser is refused until he is made a member, directly or by steps")
+def test_superuser(world):
+    world.server.sql("create role pgkeep_admin; create role operators in role pgkeep_admin;"
+                     "create role root_one login superuser in role operators;"
+                     "create role root_two login superuser noinherit in role operators")
+    try:
+        with pk.Pgkeep(world.directory, world.server, roots=[world.keys], name="noadmin",
+                       settings=["security.superuser_is_admin=off"]) as keeper:
+            done = keeper.fails("42501", "SHOW MASTER KEYS", "postgres", "root_two")
+            expect("superuser" not in done.err, "the hint does not promise what is not", done.err)
+            keeper.good("SHOW MASTER KEYS", "postgres", "root_one")
+            world.server.sql("alter role root_two inherit")
+            keeper.good("SHOW MASTER KEYS", "postgres", "root_two")
+            world.server.sql("revoke operators from root_one")
+            keeper.fails("42501", "SHOW KEYSTORE", "postgres", "root_one")
+    finally:
+        world.server.sql("drop role pgkeep_admin, operators, root_one, root_two")
+
+
 if __name__ == "__main__":
     pk.main(world)

@@ -3,9 +3,10 @@
  * ENCRYPTION_INFO will hold. The disaster drill wraps one, loses the keystore, restores the keys
  * from their files and must unwrap it. Runs while pgkeep is stopped (one owner per keystore).
  *
- *     wraptool wrap   --state DIR --database DB [--password-file F] OUTFILE   prints the data key's
- * fingerprint wraptool unwrap --state DIR --database DB [--password-file F] INFILE    prints the
- * same
+ *     wraptool wrap   --state DIR --database DB [--password-file F] OUTFILE
+ *     wraptool unwrap --state DIR --database DB [--password-file F] INFILE
+ *
+ * Both print the data key's fingerprint.
  *
  * A secret never leaves crypto/ as bytes, so the data key itself is not printed: equal fingerprints
  * are equal keys.
@@ -64,13 +65,41 @@ static bool print_fingerprint(const pk_secret *key, pk_error *err)
     return puts(text) >= 0;
 }
 
-static bool wrap(pk_keystore *ks, const arguments *a, const pk_secret *password, pk_error *err)
+static pk_database database(const arguments *a)
 {
-    const pk_database db = {.name = a->database,
-                            .privileged = true}; /* its OID is not known here */
+    return (pk_database){.name = a->database, .privileged = true}; /* its OID is not known here */
+}
+
+static const pk_opener self = {.session = 1, .user = "wraptool"};
+
+/* As OPEN MASTER KEY, if there is a password. */
+static bool open_key(pk_keystore *ks, const arguments *a, pk_error *err)
+{
+    const pk_row_audit audit = {.actor = self.user,
+                                .client = "",
+                                .db = a->database,
+                                .action = "OPEN MASTER KEY",
+                                .object = "master key",
+                                .fp = "",
+                                .outcome = "ok",
+                                .sqlstate = PK_OK,
+                                .text_redacted = ""};
+    const pk_database db = database(a);
+    pk_key_brief brief;
+    bool was_open;
+    if (a->password_file == NULL)
+        return true;
+    PK_AUTO_PTR(pk_secret_free) pk_secret *password = read_password(a->password_file, err);
+    const pk_open_order order = {.db = &db, .opener = &self, .password = password};
+    return password != NULL && pk_keystore_open_dmk(ks, &order, &audit, &brief, &was_open, err);
+}
+
+static bool wrap(pk_keystore *ks, const arguments *a, pk_error *err)
+{
+    const pk_database db = database(a);
     pk_data_wrap out;
     PK_AUTO_PTR(pk_secret_free) pk_secret *key = pk_secret_random(PK_KEY_LEN, err);
-    if (key == NULL || !pk_keystore_wrap_data_key(ks, &db, password, key, &out, err))
+    if (key == NULL || !pk_keystore_wrap_data_key(ks, &db, &self, key, &out, err))
         return false;
     FILE *f = fopen(a->file, "wb");
     if (f == NULL || fwrite(&out, sizeof out, 1, f) != 1 || fclose(f) != 0)
@@ -78,30 +107,24 @@ static bool wrap(pk_keystore *ks, const arguments *a, const pk_secret *password,
     return print_fingerprint(key, err);
 }
 
-static bool unwrap(pk_keystore *ks, const arguments *a, const pk_secret *password, pk_error *err)
+static bool unwrap(pk_keystore *ks, const arguments *a, pk_error *err)
 {
     pk_data_wrap in;
     FILE *f = fopen(a->file, "rb");
     if (f == NULL || fread(&in, sizeof in, 1, f) != 1 || fclose(f) != 0)
         return pk_fail(err, PK_E_IO, "could not read \"%s\"", a->file);
     PK_AUTO_PTR(pk_secret_free)
-    pk_secret *key = pk_keystore_unwrap_data_key(ks, password, &in, err);
+    pk_secret *key = pk_keystore_unwrap_data_key(ks, &self, &in, err);
     return key != NULL && print_fingerprint(key, err);
 }
 
 static bool run(const arguments *a, pk_error *err)
 {
-    PK_AUTO_PTR(pk_secret_free) pk_secret *password = NULL;
-    if (a->password_file != NULL) {
-        password = read_password(a->password_file, err);
-        if (password == NULL)
-            return false;
-    }
     PK_AUTO_PTR(pk_keystore_close)
     pk_keystore *ks = pk_keystore_open(a->state, false, NULL, &pk_clock_system, err);
-    if (ks == NULL)
+    if (ks == NULL || !open_key(ks, a, err))
         return false;
-    return strcmp(a->verb, "wrap") == 0 ? wrap(ks, a, password, err) : unwrap(ks, a, password, err);
+    return strcmp(a->verb, "wrap") == 0 ? wrap(ks, a, err) : unwrap(ks, a, err);
 }
 
 int main(int argc, char **argv)

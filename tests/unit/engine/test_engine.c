@@ -15,15 +15,16 @@
 #include <sys/wait.h>
 
 static const pk_rights *rights_of_everybody; /* NULL: PostgreSQL is asked */
-bool __real_pk_authz_ask(pk_authz *authz, const char *user, const char *database, pk_rights *rights,
-                         pk_error *err);
-bool __wrap_pk_authz_ask(pk_authz *authz, const char *user, const char *database, pk_rights *rights,
-                         pk_error *err);
-bool __wrap_pk_authz_ask(pk_authz *authz, const char *user, const char *database, pk_rights *rights,
-                         pk_error *err)
+/* The linker's names begin with two underscores, which C keeps for itself; hence the labels. */
+bool real_ask(pk_authz *authz, const char *user, const char *database, pk_rights *rights,
+              pk_error *err) __asm__("__real_pk_authz_ask");
+bool wrapped_ask(pk_authz *authz, const char *user, const char *database, pk_rights *rights,
+                 pk_error *err) __asm__("__wrap_pk_authz_ask");
+bool wrapped_ask(pk_authz *authz, const char *user, const char *database, pk_rights *rights,
+                 pk_error *err)
 {
     if (rights_of_everybody == NULL)
-        return __real_pk_authz_ask(authz, user, database, rights, err);
+        return real_ask(authz, user, database, rights, err);
     *rights = *rights_of_everybody;
     return true;
 }

@@ -294,6 +294,8 @@ static const struct statement {
      3},
     {"ALTER SYSTEM RESTORE KEY", "postgres",
      "ALTER SYSTEM RESTORE KEY TENANT = bare FROM 'file://%d/keys/x.pem' ENCRYPTED BY '%p'", 3},
+    {"OPEN MASTER KEY", "hr", "OPEN MASTER KEY DECRYPTION BY PASSWORD = '%p'", 1},
+    {"ALTER KEYSTORE ADD SLOT", "postgres", "ALTER KEYSTORE ADD SLOT password '%p'", 1},
 };
 
 static const char *const families[] = {"memory", "secure heap", "SQLite's memory", "write",
