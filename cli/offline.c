@@ -159,20 +159,37 @@ static bool deliver(pk_cli_code *code, pk_buf *text, pk_error *err)
                      err);
 }
 
+/* Was the request refused, so that no slot can have come of it? */
+static bool is_refusal(const pk_error *err)
+{
+    return !pk_error_is(err, PK_E_IO) && !pk_error_is(err, PK_E_CANCELED) &&
+           !pk_error_is(err, PK_E_PROTOCOL);
+}
+
+/* What was handed out opens nothing, or nobody knows. */
+static bool take_back(const pk_cli_code *code, pk_error *err)
+{
+    if (!is_refusal(err))
+        return pk_error_hint(err,
+                             "pgkeep key slots tells whether the slot of this code was added.");
+    if (code->path == NULL)
+        return pk_error_hint(err, "The code above opens nothing.");
+    (void)unlinkat(code->dir, code->file.name, 0);
+    return false;
+}
+
 bool pk_cli_code_make(pk_cli_code *code, pk_keeper *keeper, const char *label, int64_t *slot,
                       pk_error *err)
 {
     PK_AUTO(pk_buf_clear) pk_buf text = PK_BUF_SECRET(SECRET_MAX);
     char actor[32];
     pk_row_audit audit = pk_cli_audit_row(actor, "ALTER KEYSTORE ADD SLOT", "recovery");
-    const pk_slot_request wanted = {.kind = "recovery", .label = label, .secret = PK_SPAN("")};
-    if (!pk_keeper_add_slot(keeper, &wanted, &audit, &text, slot, err))
+    if (!pk_keeper_new_code(&text, err))
         return false;
-    if (deliver(code, &text, err))
-        return true;
-    audit = pk_cli_audit_row(actor, "ALTER KEYSTORE DROP SLOT", "recovery");
-    if (!pk_keeper_drop_slot(keeper, *slot, &audit, NULL))
-        pk_error_hint(err, "Slot %lld is still there: pgkeep key drop-slot %lld.", (long long)*slot,
-                      (long long)*slot);
-    return false;
+    const size_t len = pk_buf_span(&text).len;
+    if (!deliver(code, &text, err))
+        return false;
+    const pk_slot_request wanted = {
+        .kind = "recovery", .label = label, .secret = {pk_buf_span(&text).ptr, len}};
+    return pk_keeper_add_slot(keeper, &wanted, &audit, NULL, slot, err) || take_back(code, err);
 }

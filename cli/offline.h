@@ -30,7 +30,8 @@ typedef struct pk_cli_code {
 /* Is there a place at all? path NULL: stdout must be a terminal (55000). Else the file is begun:
  * 58P02 if there is one. */
 bool pk_cli_code_open(pk_cli_code *code, const char *path, pk_error *err) PK_MUST_USE;
-/* Adds a recovery slot and hands its code out; if that fails, the slot is dropped again. */
+/* Hands a code out, then adds its slot: so there is never a slot whose code nobody has. A code
+ * whose slot was refused is taken back. */
 bool pk_cli_code_make(pk_cli_code *code, pk_keeper *keeper, const char *label, int64_t *slot,
                       pk_error *err) PK_MUST_USE;
 /* Removes what is not complete. */

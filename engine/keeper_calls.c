@@ -4,6 +4,8 @@
  */
 #include "engine/keeper_message.h"
 
+#include "crypto/recovery.h"
+
 #include <string.h>
 
 /* A request on its way and its reply; both may hold a secret. */
@@ -126,6 +128,12 @@ bool pk_keeper_add_slot(pk_keeper *keeper, const pk_slot_request *slot, const pk
     if (!pk_get_end(&x.in, err))
         return false;
     return made.len == 0 || (code != NULL && pk_buf_append_span(code, made, err));
+}
+
+bool pk_keeper_new_code(pk_buf *code, pk_error *err)
+{
+    PK_AUTO_PTR(pk_secret_free) pk_secret *secret = pk_secret_random(PK_RECOVERY_LEN, err);
+    return secret != NULL && pk_recovery_write(secret, code, err);
 }
 
 bool pk_keeper_drop_slot(pk_keeper *keeper, int64_t id, const pk_row_audit *audit, pk_error *err)

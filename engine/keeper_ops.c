@@ -117,9 +117,17 @@ static bool add_slot(job *j, pk_error *err)
     pk_slot_order order = {.kind = pk_get_some_text(j->in)};
     int64_t id = 0;
     order.label = pk_get_some_text(j->in);
-    if (!get_secret(j->in, &password, err) || !pk_get_end(j->in, err))
+    pk_span text = pk_get_bytes(j->in);
+    if (!pk_get_end(j->in, err))
         return false;
-    order.password = password;
+    if (strcmp(order.kind, "recovery") == 0) {
+        order.given = text;
+    } else if (text.len > 0) {
+        password = pk_secret_new(text.ptr, text.len, err);
+        if (password == NULL)
+            return false;
+        order.password = password;
+    }
     if (!pk_keystore_add_slot(j->ks, &order, &j->audit, &code, &id, err))
         return false;
     pk_put_i64(j->out, id);

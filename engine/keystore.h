@@ -74,20 +74,23 @@ bool pk_keystore_unseal_password(pk_keystore *ks, const pk_secret *password,
 /* `code`: text as typed; 28P01 also when it is no recovery code (the detail says so). */
 bool pk_keystore_unseal_recovery(pk_keystore *ks, pk_span code, const pk_row_audit *audit,
                                  pk_error *err) PK_MUST_USE;
-/* Writes the audit row, then wipes store key, signing key and the catalog's keys. Stays sealed
- * until one of the two above, or the next pk_keystore_open. */
+/* Writes the audit row (if it cannot be written, the log says so), then wipes store key, signing
+ * key and the catalog's keys, whatever happened. Stays sealed until one of the two above, or the
+ * next pk_keystore_open. */
 bool pk_keystore_seal(pk_keystore *ks, const pk_row_audit *audit, pk_error *err) PK_MUST_USE;
 
 /* Unlock slots, 1 to PK_SLOT_MAX, in the order of their ids; sealed: not checked. */
 #define PK_SLOT_MAX 16u
 bool pk_keystore_slots(pk_keystore *ks, pk_arena *arena, pk_row_slot **list, size_t *count,
                        pk_error *err) PK_MUST_USE;
-/* kind "password": `password` is it; "recovery": a new code is made and appended to `code` (a
- * secret buffer); "file": makes root.key, 58P02 if there is one. label: "" for none. 54000
- * PK_SLOT_MAX slots; 22023 another kind. A password is turned into a key outside of the lock. */
+/* kind "password": `password` is it; "recovery": `given` is the code's text, else a new one is made
+ * and appended to `code` (a secret buffer); "file": makes root.key, 58P02 if there is one. label:
+ * "" for none. 54000 PK_SLOT_MAX slots; 22023 another kind. A password is turned into a key outside
+ * of the lock. */
 typedef struct pk_slot_order {
     const char *kind, *label;
     const pk_secret *password;
+    pk_span given;
 } pk_slot_order;
 bool pk_keystore_add_slot(pk_keystore *ks, const pk_slot_order *order, const pk_row_audit *audit,
                           pk_buf *code, int64_t *id, pk_error *err) PK_MUST_USE;

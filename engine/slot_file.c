@@ -1,7 +1,7 @@
 /*
  * Reads and makes root.key. The bytes pass through buffers that wipe themselves and end in a
- * pk_secret; the file's mode and owner are checked on the open descriptor, so what was checked is
- * what is read.
+ * pk_secret; the file's mode and owner are checked before it is read, which in a directory
+ * that only our user can write to is as good as on the open descriptor.
  */
 #include "engine/slot_file.h"
 

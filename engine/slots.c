@@ -238,12 +238,15 @@ static bool add_password(pk_keystore *ks, const pk_slot_order *order, const pk_r
     return add(ks, secret, &row, audit, id, err);
 }
 
-/* The code's text goes out last: one that is handed out opens the keystore. */
+/* A code that the caller has handed out already, so that there is never a slot whose code nobody
+ * has; or a new one, whose text goes out last. */
 static bool add_recovery(pk_keystore *ks, const pk_slot_order *order, const pk_row_audit *audit,
                          pk_buf *code, int64_t *id, pk_error *err)
 {
     PK_AUTO(pk_buf_clear) pk_buf text = PK_BUF_SECRET(256);
-    PK_AUTO_PTR(pk_secret_free) pk_secret *secret = pk_secret_random(PK_RECOVERY_LEN, err);
+    PK_AUTO_PTR(pk_secret_free)
+    pk_secret *secret = order->given.len > 0 ? pk_recovery_read(order->given, err)
+                                             : pk_secret_random(PK_RECOVERY_LEN, err);
     pk_row_slot row = {.kind = PK_SLOT_KIND_RECOVERY,
                        .label = order->label,
                        .params_json = "{}",
@@ -253,7 +256,7 @@ static bool add_recovery(pk_keystore *ks, const pk_slot_order *order, const pk_r
         return false;
     PK_RING_LOCKED(ks);
     return add(ks, secret, &row, audit, id, err) &&
-           pk_buf_append_span(code, pk_buf_span(&text), err);
+           (order->given.len > 0 || pk_buf_append_span(code, pk_buf_span(&text), err));
 }
 
 /* root.key first: a slot whose secret could not be written would open nothing. */

@@ -110,7 +110,7 @@ static pk_request *submit_failing(const world *w, const char *database, const ch
                                   pk_family family, long nth)
 {
     pk_error err = {0};
-    outcome o;
+    outcome o = {.request = NULL};
     const pk_parse_options options = {.standard_conforming = true};
     pk_request *request = pk_request_new();
     must(pk_parse(fill(w, request, sql), &options, &request->arena, &request->script, &err), &err);

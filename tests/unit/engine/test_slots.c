@@ -7,7 +7,9 @@
 #include "crypto/recovery.h"
 #include "engine/slot_file.h"
 
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 
 static const pk_database sales = {.name = "sales", .oid = 16384};
 
@@ -271,6 +273,46 @@ static void sealed_by_order_it_stays_sealed_until_the_next_start(void **state)
     use_key(p->ks);
 }
 
+/* A full disk, which must not keep anybody from the emergency stop. */
+static void a_seal_needs_no_disk(void **state)
+{
+    place *p = *state;
+    pk_error err = {0};
+    pk_row_audit audit = fixture_audit();
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    assert_false(pk_keystore_audit(p->ks, &audit, &err));
+    const bool sealed = pk_keystore_seal(p->ks, &audit, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    must(sealed, &err);
+    assert_false(pk_keystore_is_open(p->ks));
+    assert_false(pk_keystore_unseal_auto(p->ks, &err));
+}
+
+/* So that a code can be handed out before its slot is there. */
+static void a_code_that_is_given_is_the_code(void **state)
+{
+    place *p = *state;
+    pk_error err = {0};
+    pk_row_audit audit = fixture_audit();
+    int64_t id = 0;
+    PK_AUTO(pk_buf_clear) pk_buf code = PK_BUF_SECRET(256);
+    PK_AUTO(pk_buf_clear) pk_buf unused = PK_BUF_SECRET(256);
+    PK_AUTO_PTR(pk_secret_free) pk_secret *secret = pk_secret_random(PK_RECOVERY_LEN, &err);
+    must(pk_recovery_write(secret, &code, &err), &err);
+    pk_slot_order order = {.kind = "recovery", .label = "", .given = PK_SPAN("no code")};
+    assert_false(pk_keystore_add_slot(p->ks, &order, &audit, &unused, &id, &err));
+    assert_string_equal(err.sqlstate, PK_E_PASSWORD);
+    order.given = pk_buf_span(&code);
+    must(pk_keystore_add_slot(p->ks, &order, &audit, &unused, &id, &err), &err);
+    assert_int_equal(pk_buf_span(&unused).len, 0);
+    seal(p->ks);
+    must(pk_keystore_unseal_recovery(p->ks, pk_buf_span(&code), &audit, &err), &err);
+}
+
 static void a_sealed_keystore_lists_its_slots_and_changes_nothing(void **state)
 {
     place *p = *state;
@@ -530,6 +572,8 @@ int main(void)
     PLACE_TEST(&suite, what_is_open_cannot_be_unsealed);
     PLACE_TEST(&suite, a_slot_without_its_password_is_22023);
     PLACE_TEST(&suite, sealed_by_order_it_stays_sealed_until_the_next_start);
+    PLACE_TEST(&suite, a_seal_needs_no_disk);
+    PLACE_TEST(&suite, a_code_that_is_given_is_the_code);
     PLACE_TEST(&suite, a_sealed_keystore_lists_its_slots_and_changes_nothing);
     PLACE_TEST(&suite, a_root_secret_of_another_keystore_leaves_it_sealed_and_is_not_replaced);
     PLACE_TEST(&suite, a_root_secret_that_comes_back_unseals_without_a_restart);
