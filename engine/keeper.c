@@ -3,10 +3,11 @@
  * and a housekeeper that closes idle keys, tries again to get a keystore that was not there, and
  * drops what sessions left behind.
  *
- * Two locks. `lock` guards the little state below it and is held for moments. `use` guards the
- * keystore's life: held for reading while an operation runs, for writing while the keystore is
- * opened, sealed or given up. Whoever opens or unseals announces it (`opening`), so that others
- * wait for that one attempt instead of making their own (DECISIONS 14e).
+ * Two locks. `lock` guards the little state below it and is held for moments: event loops take it,
+ * so nobody asks the keystore anything while holding it. `use` guards the keystore's life: held for
+ * reading while an operation runs, for writing while the keystore is opened, sealed or given up.
+ * Whoever opens or unseals announces it (`opening`), so that others wait for that one attempt
+ * instead of making their own (DECISIONS 14e).
  */
 #include "engine/keeper_ops.h"
 #include "engine/keeper_transport.h"
@@ -49,8 +50,9 @@ typedef struct local {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool opening, draining, closing;
-    bool refused;    /* the last attempt to open was said in the log */
-    pk_error absent; /* why there is no keystore */
+    unsigned running; /* calls */
+    bool refused;     /* the last attempt to open was said in the log */
+    pk_error absent;  /* why there is no keystore */
     forgotten *forgotten;
 
     pthread_mutex_t forgetting; /* while what is in that list is being dropped */
@@ -161,8 +163,13 @@ static void end_attempt(local *k)
 static bool is_open(local *k)
 {
     pthread_mutex_lock(&k->lock);
-    const bool open = !k->opening && k->ks != NULL && pk_keystore_is_open(k->ks);
+    const bool opening = k->opening;
     pthread_mutex_unlock(&k->lock);
+    if (opening)
+        return false;
+    pthread_rwlock_rdlock(&k->use);
+    const bool open = k->ks != NULL && pk_keystore_is_open(k->ks);
+    pthread_rwlock_unlock(&k->use);
     return open;
 }
 
@@ -204,25 +211,33 @@ static void drop_forgotten(local *k)
     pthread_mutex_unlock(&k->forgetting);
 }
 
-/* Draining, the keystore is given up as soon as nobody uses it (DECISIONS 14e). Not a sealed one:
- * taken again, it would unseal itself. */
+/* Not a sealed one: taken again, it would unseal itself. The housekeeper may be using it: then it
+ * is given up in the next round. */
+static pk_keystore *take_unused(local *k)
+{
+    pk_keystore *ks = NULL;
+    if (pthread_rwlock_trywrlock(&k->use) != 0)
+        return NULL;
+    if (k->ks != NULL && pk_keystore_is_open(k->ks)) {
+        ks = k->ks;
+        k->ks = NULL;
+    }
+    pthread_rwlock_unlock(&k->use);
+    return ks;
+}
+
+/* Draining, the keystore is given up whenever no call runs (DECISIONS 14e). A call that begins now
+ * waits for the end of this and takes it again. */
 static void give_up_if_draining(local *k)
 {
     pthread_mutex_lock(&k->lock);
-    const bool give_up = k->draining && !k->opening && k->ks != NULL && pk_keystore_is_open(k->ks);
-    if (give_up) {
+    const bool give_up = k->draining && !k->opening && k->running == 0;
+    if (give_up)
         k->opening = true;
-        pk_fail(&k->absent, PK_E_STATE, "the keystore is not available: this pgkeep is ending");
-    }
     pthread_mutex_unlock(&k->lock);
     if (!give_up)
         return;
-    pk_keystore *ks = NULL;
-    if (pthread_rwlock_trywrlock(&k->use) == 0) {
-        ks = k->ks;
-        k->ks = NULL;
-        pthread_rwlock_unlock(&k->use);
-    }
+    pk_keystore *ks = take_unused(k);
     pk_keystore_close(ks);
     if (ks != NULL)
         pk_log_info("draining: the keystore is free for a successor");
@@ -275,6 +290,21 @@ static bool run(local *k, pk_span request, pk_buf *reply, pk_error *err)
     pthread_rwlock_unlock(&k->use);
     if (attempt)
         end_attempt(k);
+    return ok;
+}
+
+static void count_call(local *k, bool begins)
+{
+    pthread_mutex_lock(&k->lock);
+    k->running = begins ? k->running + 1 : k->running - 1;
+    pthread_mutex_unlock(&k->lock);
+}
+
+static bool run_counted(local *k, const call *c)
+{
+    count_call(k, true);
+    const bool ok = run(k, c->request, c->reply, c->err);
+    count_call(k, false);
     give_up_if_draining(k);
     return ok;
 }
@@ -295,7 +325,7 @@ static void *serve(void *arg)
     local *k = arg;
     call *c;
     while ((c = pk_queue_take(k->calls)) != NULL)
-        answer(c, run(k, c->request, c->reply, c->err));
+        answer(c, run_counted(k, c));
     return NULL;
 }
 

@@ -41,12 +41,12 @@ bool pk_keeper_seal(pk_keeper *keeper, const pk_row_audit *audit, pk_error *err)
  * it is open already. */
 bool pk_keeper_unseal(pk_keeper *keeper, const char *kind, pk_span secret,
                       const pk_row_audit *audit, pk_error *err) PK_MUST_USE;
+/* A fresh recovery code as text, appended to a secret buffer; asks nobody. It opens nothing before
+ * it is added. */
+bool pk_keeper_new_code(pk_buf *code, pk_error *err) PK_MUST_USE;
 /* kind "password": `secret` is it. "recovery": `secret` is a code of pk_keeper_new_code that was
  * handed out already; an empty one: a new code, appended to `code` (a secret buffer). "file": makes
  * root.key, 58P02 if there is one. `label` may be "". At most 16 slots (54000). */
-/* A fresh recovery code as text, appended to a secret buffer. It opens nothing before it is added.
- */
-bool pk_keeper_new_code(pk_buf *code, pk_error *err) PK_MUST_USE;
 typedef struct pk_slot_request {
     const char *kind, *label;
     pk_span secret;

@@ -15,12 +15,56 @@
 static const pk_database sales = {.name = "sales", .oid = 16384};
 static const pk_opener seven = {.session = 7, .user = "alice"};
 
+/* A clock that stops whoever reads it while `held`: a call that reads it under the keystore's lock
+ * is then one that takes long. */
+static pthread_mutex_t gate_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
+static bool held;
+static int at_gate;
+
+static int64_t read_wall(const pk_clock *clock)
+{
+    (void)clock;
+    pthread_mutex_lock(&gate_lock);
+    at_gate += held;
+    pthread_cond_broadcast(&gate_moved);
+    while (held)
+        pthread_cond_wait(&gate_moved, &gate_lock);
+    pthread_mutex_unlock(&gate_lock);
+    return pk_clock_system.wall_us(&pk_clock_system);
+}
+
+static int64_t read_mono(const pk_clock *clock)
+{
+    (void)clock;
+    return pk_clock_system.mono_us(&pk_clock_system);
+}
+
+static const pk_clock clock_of_ours = {.wall_us = read_wall, .mono_us = read_mono};
+
+static void hold(bool on)
+{
+    pthread_mutex_lock(&gate_lock);
+    held = on;
+    at_gate = 0;
+    pthread_cond_broadcast(&gate_moved);
+    pthread_mutex_unlock(&gate_lock);
+}
+
+static void wait_for_one_at_gate(void)
+{
+    pthread_mutex_lock(&gate_lock);
+    while (at_gate == 0)
+        pthread_cond_wait(&gate_moved, &gate_lock);
+    pthread_mutex_unlock(&gate_lock);
+}
+
 static pk_keeper *open_keeper(const char *dir)
 {
     pk_error err = {0};
     const pk_keeper_options options = {
         .state_dir = dir, .create = true, .unlock_timeout_ms = 20000, .open_idle_ms = 60000};
-    pk_keeper *keeper = pk_keeper_open(&options, &pk_clock_system, &err);
+    pk_keeper *keeper = pk_keeper_open(&options, &clock_of_ours, &err);
     must(keeper != NULL, &err);
     return keeper;
 }
@@ -302,29 +346,170 @@ static void another_process_is_named_and_its_end_is_noticed(void **state)
     assert_non_null(listed(w, "sales"));
 }
 
+/* A process that tries to open the keystore whenever it is asked to. Made before this one has
+ * threads: a child of a process with threads may find a lock taken for ever. */
+typedef struct successor {
+    int ask, answer;
+    pid_t child;
+} successor;
+
+static void succeed(const char *dir, int ask, int answer)
+{
+    char byte;
+    while (read(ask, &byte, 1) == 1) {
+        pk_error err = {0};
+        pk_keystore *ks = pk_keystore_open(dir, false, NULL, &pk_clock_system, &err);
+        pk_keystore_close(ks);
+        if (write(answer, ks == NULL ? "n" : "y", 1) != 1)
+            break;
+    }
+    _exit(0);
+}
+
+static successor make_successor(const char *dir)
+{
+    int ask[2];
+    int answer[2];
+    assert_int_equal(pipe(ask), 0);
+    assert_int_equal(pipe(answer), 0);
+    successor s = {.ask = ask[1], .answer = answer[0], .child = fork()};
+    if (s.child == 0) {
+        close(ask[1]);
+        close(answer[0]);
+        succeed(dir, ask[0], answer[1]);
+    }
+    close(ask[0]);
+    close(answer[1]);
+    return s;
+}
+
+static bool gets_it(const successor *s)
+{
+    char byte = 0;
+    assert_int_equal(write(s->ask, "?", 1), 1);
+    assert_int_equal(read(s->answer, &byte, 1), 1);
+    return byte == 'y';
+}
+
 static void a_draining_keeper_gives_the_keystore_up_and_takes_it_again(void **state)
 {
     world *w = *state;
-    pk_error err = {0};
     create(w, "");
+    pk_keeper_close(w->keeper);
+    successor s = make_successor(w->dir);
+    w->keeper = open_keeper(w->dir);
+    assert_non_null(listed(w, "sales"));
+    assert_false(gets_it(&s));
     pk_keeper_drain(w->keeper);
-    /* A successor: a keeper of its own, in this process, so the catalog must be closed for it. */
-    pk_keystore *ks = NULL;
-    for (int i = 0; i < 500 && ks == NULL; i++) {
-        const pid_t child = fork();
-        if (child == 0) {
-            pk_keystore *theirs = pk_keystore_open(w->dir, false, NULL, &pk_clock_system, &err);
-            pk_keystore_close(theirs);
-            _exit(theirs == NULL ? 1 : 0);
-        }
-        int status;
-        assert_int_equal(waitpid(child, &status, 0), child);
-        if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-            break;
-        assert_int_not_equal(i, 499);
+    for (int i = 0; !gets_it(&s); i++) {
+        assert_int_not_equal(i, 500);
         usleep(20000);
     }
     assert_non_null(listed(w, "sales")); /* a last statement while draining */
+    close(s.ask);
+    close(s.answer);
+    assert_int_equal(waitpid(s.child, NULL, 0), s.child);
+}
+
+static void *export_it(void *arg)
+{
+    world *w = arg;
+    PK_AUTO(pk_buf_clear) pk_buf file = PK_BUF_MAX(PK_KEYFILE_MAX);
+    export(w, &sales, "Out1of2here", &file);
+    return NULL;
+}
+
+typedef struct asker {
+    world *w;
+    _Atomic bool done;
+    pk_error err;
+} asker;
+
+static void *ask_for_the_list(void *arg)
+{
+    asker *a = arg;
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(1u << 20);
+    pk_key_info *list;
+    size_t count;
+    (void)!pk_keeper_list(a->w->keeper, NULL, &arena, &list, &count, &a->err);
+    a->done = true;
+    return NULL;
+}
+
+static void *forget_and_drain(void *arg)
+{
+    asker *a = arg;
+    pk_keeper_forget_session(a->w->keeper, 7);
+    pk_keeper_drain(a->w->keeper);
+    a->done = true;
+    return NULL;
+}
+
+static bool done_within(const _Atomic bool *done, int ms)
+{
+    for (int i = 0; i < ms && !*done; i++)
+        usleep(1000);
+    return *done;
+}
+
+/* An event loop asks for these two: it must not stand still behind a call that takes long, nor
+ * behind the calls that wait for that one. */
+static void forget_and_drain_wait_for_no_call(void **state)
+{
+    world *w = *state;
+    asker lists = {.w = w};
+    asker loop = {.w = w};
+    pthread_t exporter, lister, looper;
+    create(w, "");
+    hold(true);
+    assert_int_equal(pthread_create(&exporter, NULL, export_it, w), 0);
+    wait_for_one_at_gate();
+    assert_int_equal(pthread_create(&lister, NULL, ask_for_the_list, &lists), 0);
+    assert_false(done_within(&lists.done, 100));
+    assert_int_equal(pthread_create(&looper, NULL, forget_and_drain, &loop), 0);
+    const bool at_once = done_within(&loop.done, 3000);
+    hold(false);
+    assert_int_equal(pthread_join(exporter, NULL), 0);
+    assert_int_equal(pthread_join(lister, NULL), 0);
+    assert_int_equal(pthread_join(looper, NULL), 0);
+    assert_true(at_once);
+    assert_string_equal(lists.err.sqlstate, "");
+}
+
+/* Of four keeper threads one is held and three wait for it; 64 calls may wait in the queue. */
+static void too_many_calls_at_once_are_refused(void **state)
+{
+    world *w = *state;
+    enum { ASKERS = 3 + 64 + 8 };
+    asker askers[ASKERS];
+    pthread_t exporter, threads[ASKERS];
+    size_t refused = 0;
+    create(w, "");
+    hold(true);
+    assert_int_equal(pthread_create(&exporter, NULL, export_it, w), 0);
+    wait_for_one_at_gate();
+    for (size_t i = 0; i < ASKERS; i++) {
+        askers[i] = (asker){.w = w};
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_for_the_list, &askers[i]), 0);
+    }
+    for (int i = 0; i < 10000 && refused < 8; i++) {
+        usleep(1000);
+        refused = 0;
+        for (size_t a = 0; a < ASKERS; a++)
+            refused += askers[a].done;
+    }
+    hold(false);
+    assert_int_equal(pthread_join(exporter, NULL), 0);
+    for (size_t i = 0; i < ASKERS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_true(refused >= 8);
+    size_t with_53400 = 0;
+    for (size_t i = 0; i < ASKERS; i++)
+        if (askers[i].err.sqlstate[0] != '\0') {
+            assert_string_equal(askers[i].err.sqlstate, PK_E_LIMIT_CONFIGURED);
+            with_53400++;
+        }
+    assert_int_equal(with_53400, refused);
 }
 
 typedef struct pusher {
@@ -376,6 +561,37 @@ static void many_callers_at_once(void **state)
     assert_int_equal(count, 6 * 20 + 1);
 }
 
+static void *list_again_and_again(void *arg)
+{
+    asker *a = arg;
+    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(1u << 20);
+    pk_key_info *list;
+    size_t count;
+    for (int i = 0; i < 40 && a->err.sqlstate[0] == '\0'; i++) {
+        (void)!pk_keeper_list(a->w->keeper, NULL, &arena, &list, &count, &a->err);
+        pk_arena_clear(&arena);
+    }
+    return NULL;
+}
+
+/* Each of these calls may be the one that finds the keystore given up a moment ago. */
+static void a_draining_keeper_answers_whoever_still_asks(void **state)
+{
+    world *w = *state;
+    asker askers[3];
+    pthread_t threads[PK_COUNT(askers)];
+    create(w, "");
+    pk_keeper_drain(w->keeper);
+    for (size_t i = 0; i < PK_COUNT(askers); i++) {
+        askers[i] = (asker){.w = w};
+        assert_int_equal(pthread_create(&threads[i], NULL, list_again_and_again, &askers[i]), 0);
+    }
+    for (size_t i = 0; i < PK_COUNT(askers); i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    for (size_t i = 0; i < PK_COUNT(askers); i++)
+        must(askers[i].err.sqlstate[0] == '\0', &askers[i].err);
+}
+
 int main(void)
 {
     fixture_init();
@@ -389,6 +605,9 @@ int main(void)
         cmocka_unit_test(the_socket_admits_what_offline_verbs_need),
         WITH_KEEPER(another_process_is_named_and_its_end_is_noticed),
         WITH_KEEPER(a_draining_keeper_gives_the_keystore_up_and_takes_it_again),
+        WITH_KEEPER(a_draining_keeper_answers_whoever_still_asks),
+        WITH_KEEPER(forget_and_drain_wait_for_no_call),
+        WITH_KEEPER(too_many_calls_at_once_are_refused),
         WITH_KEEPER(many_callers_at_once),
     };
     return cmocka_run_group_tests_name("keeper", tests, NULL, NULL);
