@@ -130,7 +130,6 @@ static void verbs_reach_the_keeper_and_stand_in_the_trail_as_themselves(void **s
     int64_t id = 0;
     pk_row_audit audit = fixture_audit(); /* "alice", "test": not believed */
     PK_AUTO(pk_buf_clear) pk_buf code = PK_BUF_SECRET(256);
-    PK_AUTO(pk_arena_clear) pk_arena arena = PK_ARENA_MAX(1u << 20);
     PK_AUTO_PTR(pk_keeper_close) pk_keeper *remote = reach(p->dir);
     const pk_slot_request slot = {.kind = "recovery", .label = "paper", .secret = PK_SPAN("")};
     must(pk_keeper_add_slot(remote, &slot, &audit, &code, &id, &err), &err);
