@@ -535,7 +535,11 @@ def test_random(world):
         clients = [Client(world, keeper.port, i, random.Random(dice.random())) for i in range(dice.randint(2, 4))]
         for client in clients:
             client.start()
-        time.sleep(dice.uniform(0.005, 0.25))
+        # So many statements, not so many seconds: a busy machine must not leave the kills without prey.
+        wanted, until = dice.randint(0, 8), time.monotonic() + pk.TIMEOUT
+        while sum(len(client.told) for client in clients) < wanted and time.monotonic() < until:
+            time.sleep(0.001)
+        time.sleep(dice.uniform(0, 0.02))
         keeper.stop(signal.SIGKILL)
         for client in clients:
             client.join(pk.TIMEOUT)

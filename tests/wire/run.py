@@ -23,6 +23,7 @@ a second client is D, a second backend connection is E.
     forgotten TEXT                 the proxy's memory does not hold it
     files N                        the proxy may have so many descriptors; in the first lines
     log TEXT          this must appear in the proxy's log
+    until STATE       wait: that is where the last session that moved has got to (LOCAL: the engine has a request)
     args ARG..        arguments of the proxy; in the first lines
     split             run it again for every offset at which the bytes sent by C or B can be cut
     crowd N [startup] N more clients connect and say nothing, or that much; "disperse": they go
@@ -401,6 +402,16 @@ class Proxy:
             time.sleep(0.01)
         raise Failed(f'not in the log: {pattern}')
 
+    def wait_state(self, state):
+        end = time.time() + PATIENCE
+        moves = []
+        while time.time() < end:
+            moves = re.findall(r'session \d+: [A-Z]+ --[A-Z_]+--> ([A-Z]+)\n', self.log())
+            if moves and moves[-1] == state:
+                return
+            time.sleep(0.01)
+        raise Failed(f'the session is not in {state} but in {moves[-1:]}')
+
     def holds(self, text):
         with open(f'/proc/{self.process.pid}/maps') as maps, open(f'/proc/{self.process.pid}/mem', 'rb') as memory:
             for line in maps:
@@ -589,6 +600,8 @@ class Run:
                 raise Failed(f'in the memory of the proxy: {rest}')
         elif word == 'log':
             self.proxy.wait_log(re.escape(rest))
+        elif word == 'until':
+            self.proxy.wait_state(rest)
         elif word == 'not-logged':
             if rest in self.proxy.log():
                 raise Failed(f'in the log: {rest}')
