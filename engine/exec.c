@@ -249,40 +249,18 @@ static bool check_block(const pk_stmt *stmt, const pk_exec_session *session, pk_
                    pk_exec_name(stmt));
 }
 
-/* By the member of the union that a kind uses (stmt.h). */
 static bool check_parts(const pk_stmt *stmt, const pk_exec_session *session, pk_error *err)
 {
-    switch (stmt->kind) {
-    case PK_STMT_TENANT_KEY_BACKUP:
-    case PK_STMT_TENANT_KEY_RESTORE:
+    switch (pk_stmt_kind_part(stmt->kind)) {
+    case PK_PART_TENANT_KEY:
         return check_tenant_key(stmt, session, err);
-    case PK_STMT_SMK_BACKUP:
-    case PK_STMT_SMK_RESTORE:
-    case PK_STMT_SMK_ALTER:
-    case PK_STMT_DMK_CREATE:
-    case PK_STMT_DMK_OPEN:
-    case PK_STMT_DMK_CLOSE:
-    case PK_STMT_DMK_ALTER:
-    case PK_STMT_DMK_DROP:
-    case PK_STMT_DMK_BACKUP:
-    case PK_STMT_DMK_RESTORE:
-    case PK_STMT_SYMKEY_BACKUP:
-    case PK_STMT_SYMKEY_RESTORE:
+    case PK_PART_MASTER_KEY:
         return check_master_key(stmt, session, err);
-    case PK_STMT_KEYSTORE_UNSEAL:
-    case PK_STMT_KEYSTORE_ALTER:
+    case PK_PART_KEYSTORE:
         return check_keystore(stmt, session, err);
-    case PK_STMT_OTHER:
-    case PK_STMT_TENANT_KEY_ROTATE:
-    case PK_STMT_TENANT_RESTORE:
-    case PK_STMT_SET_ENCRYPTION:
-    case PK_STMT_SET_DECRYPTION:
-    case PK_STMT_SHOW_MASTER_KEYS:
-    case PK_STMT_SHOW_KEY_BACKUPS:
-    case PK_STMT_KEYSTORE_SEAL:
-    case PK_STMT_KEYSTORE_SHOW:
-    case PK_STMT_UNBUILT:
-    case PK_STMT_KIND_COUNT:
+    case PK_PART_TENANT_RESTORE:
+    case PK_PART_SESSION_PASSWORD:
+    case PK_PART_NONE:
         break;
     }
     return true;

@@ -63,47 +63,25 @@ static void refresh_master_key(pk_stmt *stmt)
     refresh(stmt, &stmt->u.master_key.encryption);
 }
 
-/* Which member of the union a kind uses stands in stmt.h. */
 static void refresh_copies(pk_stmt *stmt)
 {
-    switch (stmt->kind) {
-    case PK_STMT_TENANT_KEY_BACKUP:
-    case PK_STMT_TENANT_KEY_RESTORE:
-    case PK_STMT_TENANT_KEY_ROTATE:
+    switch (pk_stmt_kind_part(stmt->kind)) {
+    case PK_PART_TENANT_KEY:
         refresh(stmt, &stmt->u.tenant_key.path);
         refresh(stmt, &stmt->u.tenant_key.password);
         break;
-    case PK_STMT_TENANT_RESTORE:
-        refresh_tenant_restore(stmt);
-        break;
-    case PK_STMT_SMK_BACKUP:
-    case PK_STMT_SMK_RESTORE:
-    case PK_STMT_SMK_ALTER:
-    case PK_STMT_DMK_CREATE:
-    case PK_STMT_DMK_OPEN:
-    case PK_STMT_DMK_CLOSE:
-    case PK_STMT_DMK_ALTER:
-    case PK_STMT_DMK_DROP:
-    case PK_STMT_DMK_BACKUP:
-    case PK_STMT_DMK_RESTORE:
-    case PK_STMT_SYMKEY_BACKUP:
-    case PK_STMT_SYMKEY_RESTORE:
+    case PK_PART_MASTER_KEY:
         refresh_master_key(stmt);
         break;
-    case PK_STMT_KEYSTORE_UNSEAL:
-    case PK_STMT_KEYSTORE_ALTER:
+    case PK_PART_TENANT_RESTORE:
+        refresh_tenant_restore(stmt);
+        break;
+    case PK_PART_KEYSTORE:
         refresh(stmt, &stmt->u.keystore.secret);
         refresh(stmt, &stmt->u.keystore.slot);
         break;
-    case PK_STMT_OTHER:
-    case PK_STMT_SET_ENCRYPTION:
-    case PK_STMT_SET_DECRYPTION:
-    case PK_STMT_SHOW_MASTER_KEYS:
-    case PK_STMT_SHOW_KEY_BACKUPS:
-    case PK_STMT_KEYSTORE_SEAL:
-    case PK_STMT_KEYSTORE_SHOW:
-    case PK_STMT_UNBUILT:
-    case PK_STMT_KIND_COUNT:
+    case PK_PART_SESSION_PASSWORD:
+    case PK_PART_NONE:
         break;
     }
 }

@@ -8,45 +8,56 @@
 
 #include "base/span.h"
 
-/* kind, name in the corpus, command tag (sql-surface 3) */
+/* kind, name in the corpus, command tag (sql-surface 3), the member of the union it uses */
 #define PK_STMT_KINDS(X)                                                                           \
-    X(PK_STMT_OTHER, "passthrough", "")                                                            \
-    X(PK_STMT_TENANT_KEY_BACKUP, "tenant_key_backup", "ALTER SYSTEM")                              \
-    X(PK_STMT_TENANT_KEY_RESTORE, "tenant_key_restore", "ALTER SYSTEM")                            \
-    X(PK_STMT_TENANT_KEY_ROTATE, "tenant_key_rotate", "ALTER INSTANCE")                            \
-    X(PK_STMT_TENANT_RESTORE, "tenant_restore", "ALTER SYSTEM")                                    \
-    X(PK_STMT_SET_ENCRYPTION, "set_encryption", "SET")                                             \
-    X(PK_STMT_SET_DECRYPTION, "set_decryption", "SET")                                             \
-    X(PK_STMT_SMK_BACKUP, "smk_backup", "BACKUP SERVICE MASTER KEY")                               \
-    X(PK_STMT_SMK_RESTORE, "smk_restore", "RESTORE SERVICE MASTER KEY")                            \
-    X(PK_STMT_SMK_ALTER, "smk_alter", "ALTER SERVICE MASTER KEY")                                  \
-    X(PK_STMT_DMK_CREATE, "dmk_create", "CREATE MASTER KEY")                                       \
-    X(PK_STMT_DMK_OPEN, "dmk_open", "OPEN MASTER KEY")                                             \
-    X(PK_STMT_DMK_CLOSE, "dmk_close", "CLOSE MASTER KEY")                                          \
-    X(PK_STMT_DMK_ALTER, "dmk_alter", "ALTER MASTER KEY")                                          \
-    X(PK_STMT_DMK_DROP, "dmk_drop", "DROP MASTER KEY")                                             \
-    X(PK_STMT_DMK_BACKUP, "dmk_backup", "BACKUP MASTER KEY")                                       \
-    X(PK_STMT_DMK_RESTORE, "dmk_restore", "RESTORE MASTER KEY")                                    \
-    X(PK_STMT_SYMKEY_BACKUP, "symkey_backup", "BACKUP SYMMETRIC KEY")                              \
-    X(PK_STMT_SYMKEY_RESTORE, "symkey_restore", "RESTORE SYMMETRIC KEY")                           \
-    X(PK_STMT_SHOW_MASTER_KEYS, "show_master_keys", "SHOW")                                        \
-    X(PK_STMT_SHOW_KEY_BACKUPS, "show_key_backups", "SHOW")                                        \
-    X(PK_STMT_KEYSTORE_SEAL, "keystore_seal", "SEAL")                                              \
-    X(PK_STMT_KEYSTORE_UNSEAL, "keystore_unseal", "UNSEAL")                                        \
-    X(PK_STMT_KEYSTORE_ALTER, "keystore_alter", "ALTER KEYSTORE")                                  \
-    X(PK_STMT_KEYSTORE_SHOW, "keystore_show", "SHOW")                                              \
+    X(PK_STMT_OTHER, "passthrough", "", NONE)                                                      \
+    X(PK_STMT_TENANT_KEY_BACKUP, "tenant_key_backup", "ALTER SYSTEM", TENANT_KEY)                  \
+    X(PK_STMT_TENANT_KEY_RESTORE, "tenant_key_restore", "ALTER SYSTEM", TENANT_KEY)                \
+    X(PK_STMT_TENANT_KEY_ROTATE, "tenant_key_rotate", "ALTER INSTANCE", TENANT_KEY)                \
+    X(PK_STMT_TENANT_RESTORE, "tenant_restore", "ALTER SYSTEM", TENANT_RESTORE)                    \
+    X(PK_STMT_SET_ENCRYPTION, "set_encryption", "SET", SESSION_PASSWORD)                           \
+    X(PK_STMT_SET_DECRYPTION, "set_decryption", "SET", SESSION_PASSWORD)                           \
+    X(PK_STMT_SMK_BACKUP, "smk_backup", "BACKUP SERVICE MASTER KEY", MASTER_KEY)                   \
+    X(PK_STMT_SMK_RESTORE, "smk_restore", "RESTORE SERVICE MASTER KEY", MASTER_KEY)                \
+    X(PK_STMT_SMK_ALTER, "smk_alter", "ALTER SERVICE MASTER KEY", MASTER_KEY)                      \
+    X(PK_STMT_DMK_CREATE, "dmk_create", "CREATE MASTER KEY", MASTER_KEY)                           \
+    X(PK_STMT_DMK_OPEN, "dmk_open", "OPEN MASTER KEY", MASTER_KEY)                                 \
+    X(PK_STMT_DMK_CLOSE, "dmk_close", "CLOSE MASTER KEY", MASTER_KEY)                              \
+    X(PK_STMT_DMK_ALTER, "dmk_alter", "ALTER MASTER KEY", MASTER_KEY)                              \
+    X(PK_STMT_DMK_DROP, "dmk_drop", "DROP MASTER KEY", MASTER_KEY)                                 \
+    X(PK_STMT_DMK_BACKUP, "dmk_backup", "BACKUP MASTER KEY", MASTER_KEY)                           \
+    X(PK_STMT_DMK_RESTORE, "dmk_restore", "RESTORE MASTER KEY", MASTER_KEY)                        \
+    X(PK_STMT_SYMKEY_BACKUP, "symkey_backup", "BACKUP SYMMETRIC KEY", MASTER_KEY)                  \
+    X(PK_STMT_SYMKEY_RESTORE, "symkey_restore", "RESTORE SYMMETRIC KEY", MASTER_KEY)               \
+    X(PK_STMT_SHOW_MASTER_KEYS, "show_master_keys", "SHOW", NONE)                                  \
+    X(PK_STMT_SHOW_KEY_BACKUPS, "show_key_backups", "SHOW", NONE)                                  \
+    X(PK_STMT_KEYSTORE_SEAL, "keystore_seal", "SEAL", NONE)                                        \
+    X(PK_STMT_KEYSTORE_UNSEAL, "keystore_unseal", "UNSEAL", KEYSTORE)                              \
+    X(PK_STMT_KEYSTORE_ALTER, "keystore_alter", "ALTER KEYSTORE", KEYSTORE)                        \
+    X(PK_STMT_KEYSTORE_SHOW, "keystore_show", "SHOW", NONE)                                        \
     /* Claimed, so never forwarded, but of a family without a grammar yet: its head decides. */    \
-    X(PK_STMT_UNBUILT, "unbuilt", "")
+    X(PK_STMT_UNBUILT, "unbuilt", "", NONE)
 
 typedef enum pk_stmt_kind {
-#define X(kind, corpus, tag) kind,
+#define X(kind, corpus, tag, part) kind,
     PK_STMT_KINDS(X)
 #undef X
         PK_STMT_KIND_COUNT
 } pk_stmt_kind;
 
+/* Which member of pk_stmt's union is filled in. */
+typedef enum pk_stmt_part {
+    PK_PART_NONE,
+    PK_PART_TENANT_KEY,
+    PK_PART_MASTER_KEY,
+    PK_PART_SESSION_PASSWORD,
+    PK_PART_TENANT_RESTORE,
+    PK_PART_KEYSTORE,
+} pk_stmt_part;
+
 const char *pk_stmt_kind_name(pk_stmt_kind kind);
 const char *pk_stmt_kind_tag(pk_stmt_kind kind);
+pk_stmt_part pk_stmt_kind_part(pk_stmt_kind kind);
 
 typedef enum pk_value_kind {
     PK_VALUE_ABSENT,
@@ -104,7 +115,7 @@ typedef struct pk_stmt {
                          copies */
     size_t value_count;
     union {
-        struct { /* TENANT_KEY_BACKUP, TENANT_KEY_RESTORE (one tenant at most, force) */
+        struct { /* TENANT_KEY_*; RESTORE: one tenant at most, force; ROTATE: tenants, password */
             pk_value *tenants;
             size_t tenant_count;
             pk_value path, password;
