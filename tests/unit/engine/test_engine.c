@@ -4,15 +4,12 @@
  * listens, so a statement that gets as far as that question answers 57P03, unless the test says
  * what the answer would be.
  */
-#include "keystore_fixture.h"
+#include "successor.h"
 
 #include "engine/authz.h"
 #include "engine/engine.h"
 
 #include <semaphore.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 
 static const pk_rights *rights_of_everybody; /* NULL: PostgreSQL is asked */
 /* The linker's names begin with two underscores, which C keeps for itself; hence the labels. */
@@ -291,70 +288,21 @@ static void a_session_that_is_forgotten_has_no_open_keys(void **state)
     fixture_remove(files);
 }
 
-/* A process that tries to have the keystore whenever it is asked to, and keeps it then. Made while
- * this one has no other threads: a child could find a lock of theirs taken for ever. */
-typedef struct successor {
-    int ask, answer;
-    pid_t child;
-} successor;
-
-static void succeed(const char *dir, int ask, int answer)
-{
-    char byte;
-    pk_keystore *ks = NULL;
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    while (ks == NULL && read(ask, &byte, 1) == 1) {
-        pk_error err = {0};
-        ks = pk_keystore_open(dir, false, NULL, &pk_clock_system, &err);
-        if (write(answer, ks == NULL ? "n" : "y", 1) != 1)
-            break;
-    }
-    (void)pause();
-    _exit(0);
-}
-
-static successor make_successor(const char *dir)
-{
-    int ask[2];
-    int answer[2];
-    assert_int_equal(pipe(ask), 0);
-    assert_int_equal(pipe(answer), 0);
-    const successor s = {.ask = ask[1], .answer = answer[0], .child = fork()};
-    if (s.child == 0)
-        succeed(dir, ask[0], answer[1]);
-    close(ask[0]);
-    close(answer[1]);
-    return s;
-}
-
-static bool gets_it(const successor *s)
-{
-    char byte = 0;
-    assert_int_equal(write(s->ask, "?", 1), 1);
-    assert_int_equal(read(s->answer, &byte, 1), 1);
-    return byte == 'y';
-}
-
 static void a_draining_engine_lets_a_successor_have_the_keystore(void **state)
 {
     (void)state;
     char dir[64];
     fixture_dir(dir);
     pk_keystore_close(fixture_open(dir));
-    const successor next = make_successor(dir);
+    const successor next = make_successor(dir, true);
     pk_engine *engine = open_engine(dir, 0);
     succeeds(engine, "SHOW MASTER KEYS", 1);
     assert_false(gets_it(&next)); /* not yet */
     pk_engine_drain(engine);
-    for (int i = 0; !gets_it(&next); i++) {
-        assert_int_not_equal(i, 500);
-        usleep(20000);
-    }
+    gets_it_soon(&next);
     pk_error err = fails(engine, "SHOW MASTER KEYS", 1, &monitor, PK_E_STATE);
     is_bare(&err);
-    end_owner(next.child);
-    close(next.ask);
-    close(next.answer);
+    end_successor(&next);
     succeeds(engine, "SHOW MASTER KEYS", 1); /* a last statement */
     pk_engine_close(engine);
     fixture_remove(dir);

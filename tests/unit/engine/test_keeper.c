@@ -3,14 +3,12 @@
  * or unknown do none and are 08P01, what comes over the control socket is admitted by rule, a
  * keystore that another process has is waited for, and a draining keeper gives its own up.
  */
-#include "keystore_fixture.h"
+#include "successor.h"
 
 #include "engine/keeper_message.h"
 #include "engine/keeper_transport.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <sys/wait.h>
 
 static const pk_database sales = {.name = "sales", .oid = 16384};
 static const pk_opener seven = {.session = 7, .user = "alice"};
@@ -346,69 +344,19 @@ static void another_process_is_named_and_its_end_is_noticed(void **state)
     assert_non_null(listed(w, "sales"));
 }
 
-/* A process that tries to open the keystore whenever it is asked to. Made before this one has
- * threads: a child of a process with threads may find a lock taken for ever. */
-typedef struct successor {
-    int ask, answer;
-    pid_t child;
-} successor;
-
-static void succeed(const char *dir, int ask, int answer)
-{
-    char byte;
-    while (read(ask, &byte, 1) == 1) {
-        pk_error err = {0};
-        pk_keystore *ks = pk_keystore_open(dir, false, NULL, &pk_clock_system, &err);
-        pk_keystore_close(ks);
-        if (write(answer, ks == NULL ? "n" : "y", 1) != 1)
-            break;
-    }
-    _exit(0);
-}
-
-static successor make_successor(const char *dir)
-{
-    int ask[2];
-    int answer[2];
-    assert_int_equal(pipe(ask), 0);
-    assert_int_equal(pipe(answer), 0);
-    successor s = {.ask = ask[1], .answer = answer[0], .child = fork()};
-    if (s.child == 0) {
-        close(ask[1]);
-        close(answer[0]);
-        succeed(dir, ask[0], answer[1]);
-    }
-    close(ask[0]);
-    close(answer[1]);
-    return s;
-}
-
-static bool gets_it(const successor *s)
-{
-    char byte = 0;
-    assert_int_equal(write(s->ask, "?", 1), 1);
-    assert_int_equal(read(s->answer, &byte, 1), 1);
-    return byte == 'y';
-}
-
 static void a_draining_keeper_gives_the_keystore_up_and_takes_it_again(void **state)
 {
     world *w = *state;
     create(w, "");
     pk_keeper_close(w->keeper);
-    successor s = make_successor(w->dir);
+    successor s = make_successor(w->dir, false);
     w->keeper = open_keeper(w->dir);
     assert_non_null(listed(w, "sales"));
     assert_false(gets_it(&s));
     pk_keeper_drain(w->keeper);
-    for (int i = 0; !gets_it(&s); i++) {
-        assert_int_not_equal(i, 500);
-        usleep(20000);
-    }
+    gets_it_soon(&s);
     assert_non_null(listed(w, "sales")); /* a last statement while draining */
-    close(s.ask);
-    close(s.answer);
-    assert_int_equal(waitpid(s.child, NULL, 0), s.child);
+    end_successor(&s);
 }
 
 static void *export_it(void *arg)
