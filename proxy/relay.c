@@ -99,7 +99,7 @@ static bool is_discarded(pk_session *session, pk_header header)
 /* Does intercept have to see it? */
 static bool is_looked_at(const pk_session *session, char type)
 {
-    return type == 'Q' || type == 'P' ||
+    return type == 'Q' || type == 'P' || session->client_pass ||
            (session->names != NULL && (type == 'B' || type == 'D' || type == 'E' || type == 'C'));
 }
 
