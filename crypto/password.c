@@ -5,41 +5,13 @@
  */
 #include "crypto/password.h"
 
+#include "base/utf8.h"
+
 #define BYTES_MAX      1024u
 #define CHARACTERS_MIN 8u
 #define CHARACTERS_MAX 128u
 #define CLASSES_MIN    3u
 #define NAME_MIN       3u
-
-/* The length of the UTF-8 character at the front (RFC 3629: no overlong form, no surrogate, nothing
- * above U+10FFFF), or 0. */
-static size_t character(const uint8_t *at, size_t left)
-{
-    if (at[0] < 0x80)
-        return 1;
-    size_t len = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-    if (at[0] < 0xc2 || at[0] > 0xf4 || left < len)
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
-    bool outside = (at[0] == 0xed && at[1] >= 0xa0) || (at[0] == 0xf4 && at[1] >= 0x90);
-    return overlong || outside ? 0 : len;
-}
-
-/* False when it is not UTF-8. */
-static bool count_characters(pk_span text, size_t *count)
-{
-    *count = 0;
-    for (size_t at = 0; at < text.len; (*count)++) {
-        size_t len = character((const uint8_t *)text.ptr + at, text.len - at);
-        if (len == 0)
-            return false;
-        at += len;
-    }
-    return true;
-}
 
 static size_t count_classes(pk_span text)
 {
@@ -65,7 +37,7 @@ static bool contains(pk_span text, pk_span name)
 {
     size_t characters = 0;
     /* A name in another encoding is measured in bytes: rather one refusal too many. */
-    if (!count_characters(name, &characters))
+    if (!pk_utf8_is(name, &characters))
         characters = name.len;
     if (characters < NAME_MIN)
         return false;
@@ -89,7 +61,7 @@ static bool check_bytes(pk_span password, size_t *characters, pk_error *err)
         return pk_fail(err, PK_E_PARAMETER, "password must not be longer than %u bytes", BYTES_MAX);
     if (memchr(password.ptr, '\0', password.len) != NULL)
         return pk_fail(err, PK_E_PARAMETER, "password must not contain a zero byte");
-    if (!count_characters(password, characters))
+    if (!pk_utf8_is(password, characters))
         return pk_fail(err, PK_E_PARAMETER, "password must be valid UTF-8");
     return true;
 }

@@ -8,6 +8,7 @@
  */
 #include "parser/lexer.h"
 
+#include "base/utf8.h"
 #include "parser/scan.h"
 
 typedef struct decoder {
@@ -197,55 +198,6 @@ static void decode_quoted(decoder *d, char escape, bool unicode)
         d->flaw = "invalid Unicode surrogate pair";
 }
 
-/* Overlong forms, halves of surrogate pairs, and what lies above U+10FFFF (pg_utf8_islegal). */
-static bool is_second_byte_legal(unsigned char first, unsigned char second)
-{
-    switch (first) {
-    case 0xe0:
-        return second >= 0xa0;
-    case 0xed:
-        return second <= 0x9f;
-    case 0xf0:
-        return second >= 0x90;
-    case 0xf4:
-        return second <= 0x8f;
-    default:
-        return true;
-    }
-}
-
-static size_t length_by_first_byte(unsigned char c)
-{
-    if (c < 0x80)
-        return 1;
-    if (c < 0xc2 || c > 0xf4)
-        return 0;
-    return c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-}
-
-/* How long the UTF-8 character is; 0 if it is none. */
-static size_t utf8_len(const unsigned char *s, size_t left)
-{
-    size_t len = length_by_first_byte(s[0]);
-    if (len > left || (len > 1 && !is_second_byte_legal(s[0], s[1])))
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    return len;
-}
-
-static bool is_utf8(const char *text, size_t len)
-{
-    for (size_t at = 0; at < len;) {
-        size_t step = utf8_len((const unsigned char *)text + at, len - at);
-        if (step == 0)
-            return false;
-        at += step;
-    }
-    return true;
-}
-
 static bool fail_at_token(const pk_tokens *tokens, size_t i, const char *flaw, pk_error *err)
 {
     pk_fail(err, PK_E_SYNTAX, "%s", flaw);
@@ -345,7 +297,7 @@ static bool literal_value(const pk_tokens *tokens, size_t i, pk_arena *arena, pk
     if (d.out == NULL)
         return false;
     decode_quoted(&d, f.escape, f.kind != PK_REGION_ESCAPE);
-    if (d.flaw == NULL && d.made_bytes && !is_utf8(d.out, d.len))
+    if (d.flaw == NULL && d.made_bytes && !pk_utf8_is((pk_span){d.out, d.len}, NULL))
         d.flaw = "escapes in this literal do not make UTF-8";
     *value = pk_span_bytes(d.out, d.len);
     return d.flaw == NULL || fail_at_token(tokens, i, d.flaw, err);

@@ -5,6 +5,7 @@
  */
 #include "proxy/extended.h"
 
+#include "base/utf8.h"
 #include "proxy/encoding.h"
 
 #include <string.h>
@@ -135,46 +136,6 @@ static bool check_formats(pk_span codes, pk_error *err)
     return true;
 }
 
-/* RFC 3629: shortest form, no surrogates, at most U+10FFFF. Length of the character; 0: none. */
-static size_t utf8_character(const unsigned char *at, size_t left)
-{
-    static const struct {
-        unsigned char first, last; /* of the lead byte */
-        unsigned char low, high;   /* of the second */
-        size_t len;
-    } forms[] = {
-        {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-        {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    if (at[0] < 0x80)
-        return 1;
-    for (size_t i = 0; i < PK_COUNT(forms); i++) {
-        if (at[0] < forms[i].first || at[0] > forms[i].last)
-            continue;
-        if (left < forms[i].len || at[1] < forms[i].low || at[1] > forms[i].high)
-            return 0;
-        for (size_t k = 2; k < forms[i].len; k++)
-            if ((at[k] & 0xc0) != 0x80)
-                return 0;
-        return forms[i].len;
-    }
-    return 0;
-}
-
-static bool is_utf8(pk_span text)
-{
-    const unsigned char *bytes = (const unsigned char *)text.ptr;
-    size_t at = 0;
-    while (at < text.len) {
-        size_t len = utf8_character(bytes + at, text.len - at);
-        if (len == 0)
-            return false;
-        at += len;
-    }
-    return true;
-}
-
 static bool no_text(unsigned n, const char *encoding, pk_error *err)
 {
     return pk_fail(err, PK_E_CHARACTERS,
@@ -198,7 +159,7 @@ static bool take_value(pk_span value, unsigned n, const char *encoding, pk_buf *
         }
     }
     /* SQL_ASCII: the server would not look either, but what names files and keys is UTF-8. */
-    if (!is_utf8(value))
+    if (!pk_utf8_is(value, NULL))
         return no_text(n, encoding, err);
     return pk_buf_append_span(out, value, err);
 }
