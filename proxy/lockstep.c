@@ -307,14 +307,12 @@ static void execute(pk_session *session, pk_header header, pk_span message, pk_s
 
 /* ---- deciding ---- */
 
-/* A message too long to be kept passes without waiting for its answer. What it does to an unnamed
- * statement or portal is known whatever the answer is; a named entry that is wrong is found out. */
+/* A message too long to be kept passes without waiting for its answer. What it does to the unnamed
+ * portal is known whatever the answer is; any other entry that is wrong now is found out. */
 static void let_pass(pk_session *session, const pk_targets *targets)
 {
     if (targets->portal.ptr != NULL && targets->portal.len == 0)
         pk_names_drop_portal(&session->names, targets->portal);
-    else if (targets->portal.ptr == NULL && targets->statement.len == 0)
-        pk_names_drop_statement(&session->names, targets->statement);
 }
 
 static void forward_step(pk_session *session, pk_header header, pk_span message,

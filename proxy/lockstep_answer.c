@@ -20,15 +20,14 @@ static bool is_sqlstate(pk_span message, const char *state)
     }
 }
 
-/* The server is in its aborted state now, or skips to the Sync. Only what it says is gone, is. */
+/* The server is in its aborted state now, or skips to the Sync. Only what it says is gone, is: a
+ * Parse that it could not decode left the unnamed statement where it was. */
 static pk_answer failed(pk_session *session, pk_span message)
 {
     pk_step *step = session->step;
     if (session->fatal_seen)
         return PK_ANSWER_FORWARD;
-    bool unnamed_parse =
-        (step->kind == PK_STEP_PREPARE || step->kind == PK_STEP_PARSE) && step->name.text[0] == 0;
-    if (unnamed_parse || is_sqlstate(message, step->of_portal ? "34000" : "26000"))
+    if (is_sqlstate(message, step->of_portal ? "34000" : "26000"))
         pk_step_drop_entry(session);
     session->discard = session->replies.skip; /* a Bind that is still held goes with the rest */
     pk_step_end(session, PK_EV_ANSWERED);
@@ -133,10 +132,10 @@ pk_answer pk_lockstep_answer(pk_session *session, pk_header header, pk_span mess
 
 void pk_lockstep_ready(pk_session *session, char of, char status)
 {
-    if (of == 'Q') { /* exec_simple_query begins with dropping it */
-        pk_names_drop_statement(&session->names, PK_SPAN(""));
+    /* exec_simple_query begins with dropping both unnamed ones, but the server may have refused the
+     * text before. A portal did not outlive that, either; a statement did. */
+    if (of == 'Q')
         pk_names_drop_portal(&session->names, PK_SPAN(""));
-    }
     if (status == 'I')
         pk_names_drop_portals(&session->names);
 }
