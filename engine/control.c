@@ -128,12 +128,22 @@ static peer_seat *free_seat(pk_control *control)
     return free_one;
 }
 
+/* Without a descriptor for it a peer stays in the queue, and would wake us at once again. */
+static void wait_for_descriptors(const pk_control *control)
+{
+    struct pollfd stop = {.fd = control->stop, .events = POLLIN};
+    (void)poll(&stop, 1, RETRY_MS);
+}
+
 static void accept_peer(pk_control *control)
 {
     pk_error err = {0};
     const int fd = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            wait_for_descriptors(control);
         return;
+    }
     peer_seat *seat = free_seat(control);
     if (seat != NULL) {
         seat->control = control;

@@ -13,9 +13,10 @@
 
 static const struct rule {
     const char *name;
-    bool needs_open, alone, audit, remote;
+    bool needs_open, alone, audit;
+    const char *remotely; /* its action in the audit trail */
 } rules[PK_KEEPER_OP_COUNT] = {
-#define X(op, open, one, row, far) {#op, open, one, row, far},
+#define X(op, open, one, row, action) {#op, open, one, row, action},
     PK_KEEPER_OPS(X)
 #undef X
 };
@@ -311,17 +312,24 @@ bool pk_keeper_admit(pk_span request, const char *actor, pk_buf *admitted, pk_er
     pk_keeper_op op;
     if (!pk_get_op(&in, &op, err))
         return false;
-    if (!rules[op].remote)
+    if (rules[op].remotely == NULL)
         return pk_fail(err, PK_E_PRIVILEGE, "this cannot be asked over the control socket");
     pk_put_op(&out, op);
     if (rules[op].audit) {
-        pk_row_audit audit = pk_get_audit(&in);
+        const pk_row_audit audit = pk_get_audit(&in);
         if (in.bad)
             return pk_get_end(&in, err);
-        audit.actor = actor;
-        audit.client = "control socket";
-        audit.tls_subject = audit.db = "";
-        pk_put_audit(&out, &audit);
+        const pk_row_audit row = {.actor = actor,
+                                  .client = "control socket",
+                                  .tls_subject = "",
+                                  .db = "",
+                                  .action = rules[op].remotely,
+                                  .object = audit.object,
+                                  .fp = "",
+                                  .outcome = "ok",
+                                  .sqlstate = PK_OK,
+                                  .text_redacted = ""};
+        pk_put_audit(&out, &row);
     }
     pk_put_fixed(&out, in.rest.ptr, in.rest.len);
     if (out.failed)

@@ -15,27 +15,28 @@
 
 #define PK_KEEPER_VERSION 1u
 
-/* name, needs an open keystore, has nobody beside it, begins with an audit row, may come over the
- * control socket */
+/* name, needs an open keystore, has nobody beside it, begins with an audit row, and what that
+ * row's action is if it may come over the control socket, "" if there is no row, NULL if it may
+ * not come */
 #define PK_KEEPER_OPS(X)                                                                           \
-    X(STATUS, false, false, false, true)                                                           \
-    X(SEAL, true, true, true, true)                                                                \
-    X(UNSEAL, false, false, true, true)                                                            \
-    X(ADD_SLOT, true, false, true, true)                                                           \
-    X(DROP_SLOT, true, false, true, true)                                                          \
-    X(AUDIT, true, false, true, false)                                                             \
-    X(VERIFY_AUDIT, true, false, false, true)                                                      \
-    X(CREATE_DMK, true, false, true, false)                                                        \
-    X(OPEN_DMK, true, false, true, false)                                                          \
-    X(CLOSE_DMK, true, false, true, false)                                                         \
-    X(LIST, true, false, false, false)                                                             \
-    X(BACKUPS, true, false, false, false)                                                          \
-    X(EXPORT, true, false, false, false)                                                           \
-    X(RECORD, true, false, true, false)                                                            \
-    X(IMPORT, true, false, true, false)
+    X(STATUS, false, false, false, "")                                                             \
+    X(SEAL, true, true, true, "SEAL")                                                              \
+    X(UNSEAL, false, false, true, "UNSEAL")                                                        \
+    X(ADD_SLOT, true, false, true, "ALTER KEYSTORE ADD SLOT")                                      \
+    X(DROP_SLOT, true, false, true, "ALTER KEYSTORE DROP SLOT")                                    \
+    X(AUDIT, true, false, true, NULL)                                                              \
+    X(VERIFY_AUDIT, true, false, false, "")                                                        \
+    X(CREATE_DMK, true, false, true, NULL)                                                         \
+    X(OPEN_DMK, true, false, true, NULL)                                                           \
+    X(CLOSE_DMK, true, false, true, NULL)                                                          \
+    X(LIST, true, false, false, NULL)                                                              \
+    X(BACKUPS, true, false, false, NULL)                                                           \
+    X(EXPORT, true, false, false, NULL)                                                            \
+    X(RECORD, true, false, true, NULL)                                                             \
+    X(IMPORT, true, false, true, NULL)
 
 typedef enum pk_keeper_op {
-#define X(name, open, alone, audit, remote) PK_KEEPER_##name,
+#define X(name, open, alone, audit, remotely) PK_KEEPER_##name,
     PK_KEEPER_OPS(X)
 #undef X
         PK_KEEPER_OP_COUNT

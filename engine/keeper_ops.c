@@ -67,9 +67,8 @@ static bool status(job *j, pk_error *err)
     pk_error why = *j->why;
     if (!pk_get_end(j->in, err))
         return false;
-    const bool open = j->ks != NULL && pk_keystore_is_open(j->ks);
+    const bool open = j->ks != NULL && !pk_keystore_why_sealed(j->ks, &why);
     if (j->ks != NULL) {
-        pk_keystore_why_sealed(j->ks, &why);
         pk_uuid_text(pk_keystore_uuid(j->ks), summary.uuid);
         if (!pk_keystore_slots(j->ks, j->in->arena, &slots, &count, err) ||
             !pk_keystore_head_get(j->ks, &head, err) ||
@@ -561,9 +560,10 @@ static bool import_file(job *j, pk_error *err)
     PK_AUTO(pk_keyset_clear) pk_keyset set;
     pk_import_report report = {.restore.arena = j->in->arena};
     pk_keyset_init(&set);
-    if (!get_import(j->in, &i, err) || !open_file(j, &i, &set, err) ||
-        !check_signer(j, &i, &set, &report, err) || !check_origin(&i, &set, err) ||
-        !restore(j, &i, &set, &report.restore, err))
+    /* Sealed, there is no identity to compare the file's signer with. */
+    if (!get_import(j->in, &i, err) || pk_keystore_why_sealed(j->ks, err) ||
+        !open_file(j, &i, &set, err) || !check_signer(j, &i, &set, &report, err) ||
+        !check_origin(&i, &set, err) || !restore(j, &i, &set, &report.restore, err))
         return false;
     put_report(j->out, &report);
     return true;

@@ -24,8 +24,8 @@ struct pk_keeper {
 
 /* For a request that came over the control socket: 42501 unless it is one that offline verbs need
  * (status, add_slot, drop_slot, seal, unseal, verify_audit); 08P01 if it cannot be understood.
- * Appends the request to `admitted` (a secret buffer) with the audit row's actor replaced by
- * `actor`, client by "control socket", TLS subject and database by "". */
+ * Appends the request to `admitted` (a secret buffer) with an audit row of our own, which keeps of
+ * the request's the object only: by `actor`, client "control socket", at the keystore's time. */
 bool pk_keeper_admit(pk_span request, const char *actor, pk_buf *admitted,
                      pk_error *err) PK_MUST_USE;
 

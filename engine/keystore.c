@@ -430,11 +430,11 @@ bool pk_keystore_is_open(pk_keystore *ks)
     return ks->store_key != NULL;
 }
 
-void pk_keystore_why_sealed(pk_keystore *ks, pk_error *why)
+bool pk_keystore_why_sealed(pk_keystore *ks, pk_error *why)
 {
     PK_RING_LOCKED(ks);
     *why = (pk_error){0};
-    (void)!pk_keystore_must_be_open(ks, why);
+    return !pk_keystore_must_be_open(ks, why);
 }
 
 bool pk_keystore_unseal_auto(pk_keystore *ks, pk_error *err)

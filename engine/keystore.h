@@ -60,8 +60,8 @@ bool pk_keystore_is_open(pk_keystore *ks);
 /* 55000 "keystore is sealed": the detail says why, the hint names the kinds of slots there are and
  * the statement. For calls that hold the keystore's lock. */
 bool pk_keystore_must_be_open(const pk_keystore *ks, pk_error *err) PK_MUST_USE;
-/* The same error for whoever wants to show it; sqlstate "" while open. Takes the lock. */
-void pk_keystore_why_sealed(pk_keystore *ks, pk_error *why);
+/* Is it sealed? With the same error in `why`; sqlstate "" while open. Takes the lock. */
+bool pk_keystore_why_sealed(pk_keystore *ks, pk_error *why);
 
 /* Tries the `file` slots. True if it is open now, or was. False with the error of
  * pk_keystore_must_be_open, also after pk_keystore_seal: then nothing is tried. XX001: a slot
@@ -80,13 +80,15 @@ bool pk_keystore_unseal_recovery(pk_keystore *ks, pk_span code, const pk_row_aud
 bool pk_keystore_seal(pk_keystore *ks, const pk_row_audit *audit, pk_error *err) PK_MUST_USE;
 
 /* Unlock slots, 1 to PK_SLOT_MAX, in the order of their ids; sealed: not checked. */
-#define PK_SLOT_MAX 16u
+#define PK_SLOT_MAX       16u
+#define PK_SLOT_LABEL_MAX 256u /* bytes */
 bool pk_keystore_slots(pk_keystore *ks, pk_arena *arena, pk_row_slot **list, size_t *count,
                        pk_error *err) PK_MUST_USE;
 /* kind "password": `password` is it; "recovery": `given` is the code's text, else a new one is made
  * and appended to `code` (a secret buffer); "file": makes root.key, 58P02 if there is one. label:
- * "" for none. 54000 PK_SLOT_MAX slots; 22023 another kind. A password is turned into a key outside
- * of the lock. */
+ * "" for none, 54000 longer than PK_SLOT_LABEL_MAX, 22023 not UTF-8 or with control characters.
+ * 54000 PK_SLOT_MAX slots; 22023 another kind. A password is turned into a key outside of the lock.
+ */
 typedef struct pk_slot_order {
     const char *kind, *label;
     const pk_secret *password;

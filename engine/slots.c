@@ -6,6 +6,7 @@
  */
 #include "engine/slots.h"
 
+#include "base/utf8.h"
 #include "crypto/kdf.h"
 #include "crypto/recovery.h"
 #include "engine/slot_file.h"
@@ -280,9 +281,25 @@ static bool add_file(pk_keystore *ks, const pk_slot_order *order, const pk_row_a
     return false;
 }
 
+/* What SHOW KEYSTORE can show; and all labels together fit PK_SLOT_ROWS_MAX, which whoever wants to
+ * open the keystore reads. */
+static bool check_label(pk_span label, pk_error *err)
+{
+    if (label.len > PK_SLOT_LABEL_MAX)
+        return pk_fail(err, PK_E_TOO_LONG, "the label of an unlock slot can take at most %u bytes",
+                       PK_SLOT_LABEL_MAX);
+    bool plain = pk_utf8_is(label, NULL);
+    for (size_t i = 0; i < label.len; i++)
+        plain = plain && (uint8_t)label.ptr[i] >= ' ' && label.ptr[i] != 0x7f;
+    return plain || pk_fail(err, PK_E_PARAMETER,
+                            "the label of an unlock slot is text without control characters");
+}
+
 bool pk_keystore_add_slot(pk_keystore *ks, const pk_slot_order *order, const pk_row_audit *audit,
                           pk_buf *code, int64_t *id, pk_error *err)
 {
+    if (!check_label(pk_span_of(order->label), err))
+        return false;
     pthread_mutex_lock(&ks->lock);
     const bool may = may_add(ks, err); /* before a password costs anything */
     pthread_mutex_unlock(&ks->lock);

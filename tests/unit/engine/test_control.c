@@ -11,6 +11,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -19,6 +21,24 @@ typedef struct place {
     pk_keeper *keeper;
     pk_control *control;
 } place;
+
+/* The linker's names begin with two underscores, which C keeps for itself; hence the labels. */
+int real_accept4(int fd, struct sockaddr *address, socklen_t *len,
+                 int flags) __asm__("__real_accept4");
+int wrap_accept4(int fd, struct sockaddr *address, socklen_t *len,
+                 int flags) __asm__("__wrap_accept4");
+
+static atomic_bool accepts_fail;
+static atomic_uint accepts_failed;
+
+int wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
+{
+    if (!atomic_load(&accepts_fail))
+        return real_accept4(fd, address, len, flags);
+    atomic_fetch_add(&accepts_failed, 1);
+    errno = EMFILE;
+    return -1;
+}
 
 static void pause_ms(long ms)
 {
@@ -128,7 +148,11 @@ static void verbs_reach_the_keeper_and_stand_in_the_trail_as_themselves(void **s
     place *p = *state;
     pk_error err = {0};
     int64_t id = 0;
-    pk_row_audit audit = fixture_audit(); /* "alice", "test": not believed */
+    static const char *const actions[] = {"ALTER KEYSTORE ADD SLOT", "SEAL", "UNSEAL",
+                                          "ALTER KEYSTORE DROP SLOT"};
+    const int64_t before = pk_clock_system.wall_us(&pk_clock_system);
+    pk_row_audit audit = fixture_audit(); /* "alice", "test", long ago: not believed */
+    audit.at = 1;
     PK_AUTO(pk_buf_clear) pk_buf code = PK_BUF_SECRET(256);
     PK_AUTO_PTR(pk_keeper_close) pk_keeper *remote = reach(p->dir);
     const pk_slot_request slot = {.kind = "recovery", .label = "paper", .secret = PK_SPAN("")};
@@ -156,13 +180,16 @@ static void verbs_reach_the_keeper_and_stand_in_the_trail_as_themselves(void **s
     snprintf(path, sizeof path, "%s/keystore.db", p->dir);
     snprintf(who, sizeof who, "uid:%u", (unsigned)geteuid());
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(
-        sqlite3_prepare_v2(db, "SELECT actor, client FROM audit WHERE seq > 1", -1, &rows, NULL),
-        SQLITE_OK);
-    for (int i = 0; i < 4; i++) {
+    assert_int_equal(sqlite3_prepare_v2(db,
+                                        "SELECT actor, client, action, at FROM audit WHERE seq > 1",
+                                        -1, &rows, NULL),
+                     SQLITE_OK);
+    for (size_t i = 0; i < PK_COUNT(actions); i++) {
         assert_int_equal(sqlite3_step(rows), SQLITE_ROW);
         assert_string_equal((const char *)sqlite3_column_text(rows, 0), who);
         assert_string_equal((const char *)sqlite3_column_text(rows, 1), "control socket");
+        assert_string_equal((const char *)sqlite3_column_text(rows, 2), actions[i]);
+        assert_true(sqlite3_column_int64(rows, 3) >= before);
     }
     sqlite3_finalize(rows);
     sqlite3_close(db);
@@ -314,6 +341,20 @@ static void what_is_no_socket_is_left_alone(void **state)
     assert_int_equal(info.st_size, 4);
 }
 
+/* As if all descriptors were taken: a peer waits, and nobody spins meanwhile. */
+static void without_descriptors_it_waits(void **state)
+{
+    place *p = *state;
+    atomic_store(&accepts_failed, 0);
+    atomic_store(&accepts_fail, true);
+    const int fd = dial(p->dir);
+    pause_ms(300);
+    atomic_store(&accepts_fail, false);
+    assert_in_range(atomic_load(&accepts_failed), 1, 3);
+    status_works(p->dir);
+    close(fd);
+}
+
 static void a_second_one_waits_its_turn(void **state)
 {
     place *p = *state;
@@ -394,6 +435,7 @@ int main(void)
     PLACE_TEST(&suite, the_socket_is_private_and_goes_with_its_owner);
     PLACE_TEST(&suite, a_socket_left_by_a_killed_process_is_replaced);
     PLACE_TEST(&suite, what_is_no_socket_is_left_alone);
+    PLACE_TEST(&suite, without_descriptors_it_waits);
     PLACE_TEST(&suite, a_second_one_waits_its_turn);
     PK_SUITE_TEST(&suite, the_path_may_be_longer_than_a_socket_address);
     PLACE_TEST(&suite, another_user_is_refused);

@@ -167,6 +167,28 @@ static void a_key_goes_out_is_recorded_and_comes_back(void **state)
     assert_string_equal(report.restore.brief.fingerprint, receipt.brief.fingerprint);
 }
 
+/* Whoever signed it, a file is not looked into while the keystore is sealed. */
+static void a_file_comes_back_into_an_open_keystore_only(void **state)
+{
+    world *w = *state;
+    pk_error err = {0};
+    pk_row_audit audit = fixture_audit();
+    pk_import_report report;
+    PK_AUTO(pk_buf_clear) pk_buf file = PK_BUF_MAX(PK_KEYFILE_MAX);
+    create(w, "Correct1horse");
+    (void)export(w, &sales, "Out1of2here", &file);
+    const pk_import_order order = {.db = &sales,
+                                   .file = pk_buf_span(&file),
+                                   .name = "a",
+                                   .password = PK_SPAN("Out1of2here"),
+                                   .new_password = PK_SPAN("Another2horse"),
+                                   .destination = "file:///kb/a"};
+    must(pk_keeper_seal(w->keeper, &audit, &err), &err);
+    assert_false(pk_keeper_import(w->keeper, &order, &audit, &w->arena, &report, &err));
+    assert_string_equal(err.sqlstate, PK_E_STATE);
+    assert_string_equal(err.message, "keystore is sealed");
+}
+
 static void a_restored_key_is_covered_by_its_file(void **state)
 {
     world *w = *state;
@@ -285,6 +307,10 @@ static void the_socket_admits_what_offline_verbs_need(void **state)
         pk_message_out out = {.buf = &request};
         pk_row_audit audit = fixture_audit();
         pk_error err = {0};
+        audit.outcome = "refused"; /* none of what it says about itself is believed */
+        audit.sqlstate = PK_E_PRIVILEGE;
+        audit.fp = "SHA256:00";
+        audit.text_redacted = "select 1";
         pk_put_op(&out, (pk_keeper_op)op);
         pk_put_audit(&out, &audit);
         pk_put_text(&out, "rest");
@@ -302,7 +328,12 @@ static void the_socket_admits_what_offline_verbs_need(void **state)
         pk_row_audit row = pk_get_audit(&in);
         assert_string_equal(row.actor, "uid:0");
         assert_string_equal(row.client, "control socket");
-        assert_string_equal(row.action, audit.action);
+        assert_string_not_equal(row.action, audit.action);
+        assert_int_equal(row.at, 0); /* the keystore's clock */
+        assert_string_equal(row.outcome, "ok");
+        assert_string_equal(row.sqlstate, PK_OK);
+        assert_string_equal(row.fp, "");
+        assert_string_equal(row.text_redacted, "");
         assert_string_equal(pk_get_some_text(&in), "rest");
         must(pk_get_end(&in, &err), &err);
     }
@@ -546,6 +577,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define WITH_KEEPER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
         WITH_KEEPER(a_key_goes_out_is_recorded_and_comes_back),
+        WITH_KEEPER(a_file_comes_back_into_an_open_keystore_only),
         WITH_KEEPER(a_restored_key_is_covered_by_its_file),
         WITH_KEEPER(sealed_says_so_and_forgets_every_key),
         WITH_KEEPER(cut_requests_are_refused),

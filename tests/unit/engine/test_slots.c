@@ -313,6 +313,31 @@ static void a_code_that_is_given_is_the_code(void **state)
     must(pk_keystore_unseal_recovery(p->ks, pk_buf_span(&code), &audit, &err), &err);
 }
 
+static void a_label_is_short_and_can_be_shown(void **state)
+{
+    place *p = *state;
+    char longest[PK_SLOT_LABEL_MAX + 2];
+    const struct {
+        const char *label, *sqlstate;
+    } rows[] = {{longest, PK_E_TOO_LONG}, {"two\nlines", PK_E_PARAMETER},
+                {"\x7f", PK_E_PARAMETER}, {"caf\351", PK_E_PARAMETER},
+                {longest + 1, NULL}, /* as long as it can be */
+                {"caf\303\251", NULL}};
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    for (size_t i = 0; i < PK_COUNT(rows); i++) {
+        PK_AUTO(pk_buf_clear) pk_buf code = PK_BUF_SECRET(256);
+        pk_error err = {0};
+        pk_row_audit audit = fixture_audit();
+        int64_t id = 0;
+        const pk_slot_order order = {.kind = "recovery", .label = rows[i].label};
+        const bool added = pk_keystore_add_slot(p->ks, &order, &audit, &code, &id, &err);
+        assert_int_equal(added, rows[i].sqlstate == NULL);
+        if (!added)
+            assert_string_equal(err.sqlstate, rows[i].sqlstate);
+    }
+}
+
 static void a_sealed_keystore_lists_its_slots_and_changes_nothing(void **state)
 {
     place *p = *state;
@@ -574,6 +599,7 @@ int main(void)
     PLACE_TEST(&suite, sealed_by_order_it_stays_sealed_until_the_next_start);
     PLACE_TEST(&suite, a_seal_needs_no_disk);
     PLACE_TEST(&suite, a_code_that_is_given_is_the_code);
+    PLACE_TEST(&suite, a_label_is_short_and_can_be_shown);
     PLACE_TEST(&suite, a_sealed_keystore_lists_its_slots_and_changes_nothing);
     PLACE_TEST(&suite, a_root_secret_of_another_keystore_leaves_it_sealed_and_is_not_replaced);
     PLACE_TEST(&suite, a_root_secret_that_comes_back_unseals_without_a_restart);
