@@ -3,16 +3,20 @@
 
 #include "table.h"
 
-/* By decoding: what the bits say, and whether they would say it in fewer bytes. */
+/* By the first byte's leading ones. */
+static size_t announced(uint8_t first)
+{
+    size_t ones = 0;
+    while (ones < 8 && (first & (0x80u >> ones)) != 0)
+        ones++;
+    return ones == 0 ? 1 : ones == 1 || ones > 4 ? 0 : ones;
+}
+
+/* What the bits say, and whether they would say it in fewer bytes. */
 static size_t by_arithmetic(const uint8_t *at, size_t left)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    const size_t len = at[0] < 0x80   ? 1
-                       : at[0] < 0xc0 ? 0
-                       : at[0] < 0xe0 ? 2
-                       : at[0] < 0xf0 ? 3
-                       : at[0] < 0xf8 ? 4
-                                      : 0;
+    const size_t len = announced(at[0]);
     uint32_t code = len < 2 ? at[0] : at[0] & (0x7fu >> len);
     if (len > left)
         return 0;
