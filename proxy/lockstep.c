@@ -139,6 +139,17 @@ static bool name_too_long(pk_error *err)
     return pk_fail(err, PK_E_TOO_LONG, "the name of the prepared statement or portal is too long");
 }
 
+/* The server converts names before it compares them, and cuts them then; only those of ASCII are
+ * the same bytes in every client encoding. */
+static bool check_name(pk_span name, const char *what, pk_error *err)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if ((unsigned char)name.ptr[i] >= 0x80)
+            return pk_fail(err, PK_E_UNSUPPORTED,
+                           "the name of a %s of pgkeep's statements is written in ASCII", what);
+    return true;
+}
+
 static bool keep_text(pk_session *session, const pk_parse_message *parse, pk_prepared *prepared,
                       pk_error *err)
 {
@@ -168,7 +179,8 @@ static bool prepare(pk_session *session, const pk_parse_message *parse, const pk
         parse->type_count > PK_PARAMETERS_MAX)
         return pk_fail(err, PK_E_TOO_LONG, "a statement of pgkeep can have at most %u parameters",
                        PK_PARAMETERS_MAX);
-    return pk_extended_check_types(parse, err) && keep_text(session, parse, prepared, err) &&
+    return check_name(parse->name, "prepared statement", err) &&
+           pk_extended_check_types(parse, err) && keep_text(session, parse, prepared, err) &&
            pk_names_room_for_statement(session->names, parse->name, prepared->text.size, err);
 }
 
@@ -246,6 +258,8 @@ static bool take_bind(pk_session *session, pk_header header, pk_span message,
     pk_prepared *prepared = pk_names_statement(session->names, targets->statement);
     if (prepared == NULL) /* only a server that answers what nobody asked can bring this about */
         return pk_fail(err, PK_E_PROTOCOL, "the server dropped the prepared statement meanwhile");
+    if (!check_name(targets->portal, "portal", err))
+        return false;
     portal->prepared = pk_prepared_ref(prepared);
     portal->has_rows = pk_exec_columns(portal->prepared->kind, &columns) != NULL;
     return pk_extended_read_bind(message, session->encoding, columns, portal, err) &&
@@ -357,6 +371,17 @@ bool pk_lockstep_decide(pk_session *session, pk_header header, pk_span message)
 
 /* ---- going on ---- */
 
+/* The answer may be another Describe's. The nonce would have proved itself; that it did not come
+ * proves nothing, and the values would go where they must not. */
+static void end_in_doubt(pk_session *session)
+{
+    pk_error err;
+    (void)pk_fail(&err, PK_E_PROTOCOL,
+                  "parameters of a statement of pgkeep cannot be bound behind a COPY FROM STDIN "
+                  "that failed with a Sync before the end of its data");
+    pk_session_fatal(session, &err);
+}
+
 void pk_lockstep_settle(pk_session *session)
 {
     pk_step *step = session->step;
@@ -365,6 +390,8 @@ void pk_lockstep_settle(pk_session *session)
     if (step->kind == PK_STEP_VERIFY) {
         if (step->proved) {
             bind_ours(session);
+        } else if (session->replies.doubtful) {
+            end_in_doubt(session);
         } else {
             pk_step_drop_entry(session);
             pk_step_end(session, PK_EV_FOREIGN);

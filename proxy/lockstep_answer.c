@@ -20,6 +20,16 @@ static bool is_sqlstate(pk_span message, const char *state)
     }
 }
 
+/* Only what a Describe of a statement says: a Parse runs the functions of its constants' types,
+ * which can raise anything. A portal too few holds no values back. */
+static bool says_gone(const pk_step *step, pk_span message)
+{
+    if (step->of_portal)
+        return is_sqlstate(message, "34000");
+    return (step->kind == PK_STEP_VERIFY || step->kind == PK_STEP_DESCRIBE) &&
+           is_sqlstate(message, "26000");
+}
+
 /* The server is in its aborted state now, or skips to the Sync. Only what it says is gone, is: a
  * Parse that it could not decode left the unnamed statement where it was. */
 static pk_answer failed(pk_session *session, pk_span message)
@@ -27,7 +37,7 @@ static pk_answer failed(pk_session *session, pk_span message)
     pk_step *step = session->step;
     if (session->fatal_seen)
         return PK_ANSWER_FORWARD;
-    if (is_sqlstate(message, step->of_portal ? "34000" : "26000"))
+    if (!session->replies.doubtful && says_gone(step, message))
         pk_step_drop_entry(session);
     session->discard = session->replies.skip; /* a Bind that is still held goes with the rest */
     pk_step_end(session, PK_EV_ANSWERED);

@@ -111,6 +111,12 @@ static void client_breach(pk_session *session, cursor *c)
     c->at = c->run = c->bytes.len;
 }
 
+/* A Flush is not answered; one that is not empty is, as any extended message that fails. */
+static bool is_bad_flush(pk_header header)
+{
+    return header.type == 'H' && header.size != PK_WIRE_HEADER;
+}
+
 /* False: nothing more can be done now. */
 static bool client_message(pk_session *session, cursor *c, pk_header header)
 {
@@ -134,7 +140,7 @@ static bool client_message(pk_session *session, cursor *c, pk_header header)
     session->client_wants = 0;
     session->client_left = header.size;
     session->client_drop = false;
-    pk_replyq_sent(&session->replies, header.type);
+    pk_replyq_sent(&session->replies, is_bad_flush(header) ? 'D' : header.type);
     return true;
 }
 

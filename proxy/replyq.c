@@ -125,6 +125,15 @@ static uint32_t find(const pk_replyq *queue, bool (*is)(char type))
     return i;
 }
 
+/* Not at the front. */
+static uint32_t find_behind(const pk_replyq *queue, bool (*is)(char type))
+{
+    uint32_t i = 1;
+    while (i < queue->count && !is(at(queue, i)))
+        i++;
+    return i;
+}
+
 static bool is_execute(char type)
 {
     return type == 'E';
@@ -149,15 +158,17 @@ static void put_back(pk_replyq *queue, char type)
     queue->count++;
 }
 
-/* What stood between the COPY and its end was swallowed. Returns the message that owned the COPY.
- */
-static char copy_ended(pk_replyq *queue)
+/* What stood between the COPY and its end was swallowed, if it had come that far: one that fails
+ * may not have read anything (a trigger before the first row). Returns the message that owned the
+ * COPY. */
+static char copy_ended(pk_replyq *queue, bool failed)
 {
     queue->copy_in = false;
     if (queue->count == 0)
         return NOBODY;
     char owner = at(queue, 0);
     uint32_t end = find(queue, ends_copy);
+    queue->doubtful = queue->doubtful || (failed && find_behind(queue, is_sync) < end);
     if (end < queue->count) {
         drop(queue, end + 1);
     } else {
@@ -180,7 +191,7 @@ static void extended_failed(pk_replyq *queue)
 static void got_complete(pk_replyq *queue)
 {
     if (queue->copy_in)
-        (void)copy_ended(queue);
+        (void)copy_ended(queue, false);
     else
         pop(queue, 'E');
 }
@@ -189,7 +200,7 @@ static void got_error(pk_replyq *queue)
 {
     char owner;
     if (queue->copy_in)
-        owner = copy_ended(queue);
+        owner = copy_ended(queue, true);
     else
         owner = head(queue);
     /* An error that nobody asked for is of a malformed Flush, which is an extended message; if it
