@@ -21,8 +21,8 @@ typedef struct pk_replyq {
     bool executed; /* an Execute since the last ReadyForQuery or still behind it */
     bool skip;     /* the server throws everything away until a Sync that was not sent yet */
     bool copy_in;  /* it reads CopyData; queries are protocol errors now */
-    bool doubtful; /* a COPY failed behind which a Sync stood: nobody knows whether it was swallowed,
-                      so from here on an answer may be another message's than we think */
+    bool doubtful; /* a COPY failed behind which a Sync stood: nobody knows whether it was
+                      swallowed, so from here on an answer may be another message's than we think */
 } pk_replyq;
 
 /* Zeroed is empty. */
