@@ -140,7 +140,10 @@ static bool client_message(pk_session *session, cursor *c, pk_header header)
     session->client_wants = 0;
     session->client_left = header.size;
     session->client_drop = false;
-    pk_replyq_sent(&session->replies, is_bad_flush(header) ? 'D' : header.type);
+    char counted = header.type;
+    if (is_bad_flush(header))
+        counted = 'D';
+    pk_replyq_sent(&session->replies, counted);
     return true;
 }
 
