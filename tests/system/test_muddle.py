@@ -103,7 +103,7 @@ def world():
 def run(keeper, seed):
     """Sends, reads what comes meanwhile, then wants the answer to a last question or the end."""
     wire = pk.Wire(keeper.port)
-    wire.socket.settimeout(20)
+    wire.socket.settimeout(pk.TIMEOUT)
     script = Script(seed)
     got = b""
     try:
@@ -113,7 +113,7 @@ def run(keeper, seed):
             with contextlib.suppress(BlockingIOError):
                 while part := wire.socket.recv(1 << 20):
                     got += part
-            wire.socket.settimeout(20)
+            wire.socket.settimeout(pk.TIMEOUT)
         wire.socket.sendall(pk.SYNC + pk.query("select 'the last question'"))
         while b"the last question" not in got[-400:] and not re.search(rb"25P02", got[-600:]):
             part = wire.socket.recv(1 << 20)
