@@ -42,24 +42,34 @@ static pk_control *open_control(const char *state_dir, pk_engine *engine)
     return control;
 }
 
-static int serve(const pk_config *config)
+/* The command line again, for SIGHUP. */
+typedef struct arguments {
+    int count;
+    char *const *args;
+} arguments;
+
+static pk_config *load_again(void *ctx, pk_error *err)
+{
+    const arguments *given = ctx;
+    return pk_config_load(given->count, given->args, err);
+}
+
+/* The server has the configuration. */
+static int serve(pk_server *server, const pk_config *config, arguments *given)
 {
     PK_AUTO(pk_buf_clear) pk_buf service = PK_BUF_SECRET(8192);
-    PK_AUTO_PTR(pk_server_close) pk_server *server = NULL;
+    const pk_server_reload reload = {load_again, given};
     pk_engine_options options;
     pk_error err;
 
     if (!pk_config_service(config, &service, &err) || !pk_buf_append(&service, "", 1, &err))
         return pk_cli_fail(&err, PK_EXIT_USAGE);
-    server = pk_server_open(config, &err);
-    if (server == NULL)
-        return pk_cli_fail(&err, PK_EXIT_FAILED);
     fill_options(config, pk_buf_span(&service).ptr, &options);
     pk_engine *engine = pk_engine_open(&options, &pk_clock_system, &err);
     if (engine == NULL)
         return pk_cli_fail(&err, PK_EXIT_FAILED);
     pk_control *control = open_control(options.state_dir, engine);
-    bool served = pk_server_run(server, engine, &err);
+    const bool served = pk_server_run(server, engine, &reload, &err);
     pk_control_close(control);
     pk_engine_close(engine);
     return served ? PK_EXIT_OK : pk_cli_fail(&err, PK_EXIT_FAILED);
@@ -68,10 +78,15 @@ static int serve(const pk_config *config)
 int pk_cli_serve(int count, char *const *args)
 {
     int code = PK_EXIT_USAGE;
-    PK_AUTO_PTR(pk_config_free) pk_config *config = pk_cli_config(count, args, &code);
+    arguments given = {count, args};
+    pk_error err;
+    pk_config *config = pk_cli_config(count, args, &code);
     if (config == NULL)
         return code;
     if (pk_config_is_set(config, PK_OPT_HTTP_LISTEN))
         pk_log_warning("setting \"http.listen\" is not used by this release");
-    return serve(config);
+    PK_AUTO_PTR(pk_server_close) pk_server *server = pk_server_open(config, &err);
+    if (server == NULL)
+        return pk_cli_fail(&err, PK_EXIT_FAILED);
+    return serve(server, config, &given);
 }

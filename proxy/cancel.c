@@ -1,61 +1,121 @@
 /*
- * The table is an array of lists by the server's process number; two servers behind one name may
- * give the same number, so the key decides. A connection for a cancel is never reused and none is
- * queued: a late cancel would hit somebody else's statement (PgBouncer #717).
+ * The table is an array of lists by the server's process number, with a lock to every few of them;
+ * two servers behind one name may give the same number, so the key decides. A connection for a
+ * cancel is never reused and none is queued: a late cancel would hit somebody else's statement
+ * (PgBouncer #717).
  */
 #include "proxy/cancel.h"
 
 #include "base/log.h"
 
-#define FORWARDED_MAX 100u /* at the same time; Odyssey #1430 */
+#define BUCKETS       4096u
+#define LOCKS         16u
+#define FORWARDED_MAX 100u /* at the same time, on one loop; Odyssey #1430 */
 #define PATIENCE_MS   10000u
 #define DROPPED_MS    1000u /* between two warnings */
 #define CODE_CANCEL   80877102u
 
-static pk_session **bucket(pk_loop *loop, uint32_t pid)
+struct pk_cancel_key {
+    pk_cancel_key *next;
+    uint64_t session;
+    atomic_uint_fast64_t running; /* request of ours; 0: none */
+    pk_address backend;
+    uint32_t pid;
+    uint16_t len;
+    char bytes[];
+};
+
+struct pk_cancel_table {
+    pthread_mutex_t locks[LOCKS];
+    pk_cancel_key *buckets[BUCKETS];
+};
+
+pk_cancel_table *pk_cancel_table_new(void)
 {
-    return &loop->cancel_keys[pid % PK_CANCEL_BUCKETS];
+    pk_cancel_table *table = pk_new(pk_cancel_table);
+    for (size_t i = 0; i < LOCKS; i++)
+        pthread_mutex_init(&table->locks[i], NULL);
+    return table;
 }
 
-static pk_cancel_key *key_new(uint32_t pid, pk_span bytes)
+void pk_cancel_table_free(pk_cancel_table *table)
+{
+    if (table == NULL)
+        return;
+    for (size_t i = 0; i < LOCKS; i++)
+        pthread_mutex_destroy(&table->locks[i]);
+    pk_free(table);
+}
+
+static pthread_mutex_t *lock_of(pk_cancel_table *table, uint32_t pid)
+{
+    return &table->locks[pid % LOCKS];
+}
+
+static pk_cancel_key **bucket(pk_cancel_table *table, uint32_t pid)
+{
+    return &table->buckets[pid % BUCKETS];
+}
+
+static pk_cancel_key *key_new(const pk_session *session, uint32_t pid, pk_span bytes)
 {
     pk_cancel_key *key = pk_new_bytes(sizeof *key + bytes.len);
+    key->session = session->number;
+    key->backend = session->backend_at;
     key->pid = pid;
-    key->len = bytes.len;
+    key->len = (uint16_t)bytes.len; /* at most 256: checked when it was read */
     if (bytes.len > 0)
         memcpy(key->bytes, bytes.ptr, bytes.len);
     return key;
 }
 
-void pk_cancel_register(pk_session *session, pk_span body)
+static void free_key(pk_session *session)
 {
-    pk_cancel_forget(session);
-    if (body.len < 8 || body.len > 4 + 256) /* nothing a client could send back */
-        return;
-    uint32_t pid = pk_wire_u32(body.ptr);
-    session->key = key_new(pid, (pk_span){body.ptr + 4, body.len - 4});
-    pk_session **head = bucket(session->loop, pid);
-    session->next_key = *head;
-    *head = session;
-}
-
-void pk_cancel_forget(pk_session *session)
-{
-    if (session->key == NULL)
-        return;
-    pk_session **at = bucket(session->loop, session->key->pid);
-    while (*at != NULL && *at != session)
-        at = &(*at)->next_key;
-    if (*at == session)
-        *at = session->next_key;
     pk_wipe(session->key->bytes, session->key->len);
     pk_free(session->key);
     session->key = NULL;
 }
 
+void pk_cancel_register(pk_session *session, pk_span body)
+{
+    pk_cancel_table *table = session->loop->hub->cancels;
+    pk_cancel_forget(session);
+    if (body.len < 8 || body.len > 4 + 256) /* nothing a client could send back */
+        return;
+    const uint32_t pid = pk_wire_u32(body.ptr);
+    session->key = key_new(session, pid, (pk_span){body.ptr + 4, body.len - 4});
+    pthread_mutex_lock(lock_of(table, pid));
+    session->key->next = *bucket(table, pid);
+    *bucket(table, pid) = session->key;
+    pthread_mutex_unlock(lock_of(table, pid));
+}
+
+void pk_cancel_forget(pk_session *session)
+{
+    pk_cancel_table *table = session->loop->hub->cancels;
+    if (session->key == NULL)
+        return;
+    const uint32_t pid = session->key->pid;
+    pthread_mutex_lock(lock_of(table, pid));
+    pk_cancel_key **at = bucket(table, pid);
+    while (*at != NULL && *at != session->key)
+        at = &(*at)->next;
+    if (*at == session->key)
+        *at = session->key->next;
+    pthread_mutex_unlock(lock_of(table, pid));
+    free_key(session);
+}
+
+void pk_cancel_note_running(pk_session *session, uint64_t request)
+{
+    session->running = request;
+    if (session->key != NULL)
+        atomic_store(&session->key->running, request);
+}
+
 void pk_cancel_read(pk_session *session, uint32_t pid, pk_span key)
 {
-    session->key = key_new(pid, key); /* not in the table: it opens nothing */
+    session->key = key_new(session, pid, key); /* not in the table: it opens nothing */
 }
 
 /* Constant time in the bytes. */
@@ -69,45 +129,41 @@ static bool same_key(const pk_cancel_key *a, const pk_cancel_key *b)
     return differs == 0;
 }
 
-static pk_session *find(pk_loop *loop, const pk_cancel_key *key)
-{
-    pk_session *session = *bucket(loop, key->pid);
-    while (session != NULL && !same_key(session->key, key))
-        session = session->next_key;
-    return session;
-}
+typedef struct whose {
+    bool known;
+    uint64_t session, running;
+    pk_address backend;
+} whose;
 
-static void on_connected(void *ctx, int fd, const pk_peer_address *to, const pk_error *err)
+static whose look_up(pk_cancel_table *table, const pk_cancel_key *key)
 {
-    pk_session *session = ctx;
-    pk_error fault = *err;
-    (void)to;
-    session->connect = NULL;
-    if (fd >= 0 && pk_stream_open(&session->backend, &session->loop->uv, fd, &fault)) {
-        session->handles++;
-        pk_session_event(session, PK_EV_CONNECTED);
-    } else {
-        pk_log_fault(PK_LOG_WARNING, "a cancel request could not be forwarded", &fault);
-        pk_session_event(session, PK_EV_REFUSED);
-    }
-    pk_session_settle(session);
+    whose found = {0};
+    pthread_mutex_lock(lock_of(table, key->pid));
+    const pk_cancel_key *at = *bucket(table, key->pid);
+    while (at != NULL && !same_key(at, key))
+        at = at->next;
+    if (at != NULL)
+        found = (whose){true, at->session, atomic_load(&at->running), at->backend};
+    pthread_mutex_unlock(lock_of(table, key->pid));
+    return found;
 }
 
 static void warn_of_dropped(pk_loop *loop)
 {
-    if (loop->cancel_dropped_at != 0 && uv_now(&loop->uv) < loop->cancel_dropped_at + DROPPED_MS)
+    const uint64_t now = pk_poller_now(pk_loop_poller(loop));
+    if (loop->cancel_dropped_at != 0 && now < loop->cancel_dropped_at + DROPPED_MS)
         return;
-    loop->cancel_dropped_at = uv_now(&loop->uv);
+    loop->cancel_dropped_at = now;
     pk_log_warning("cancel requests are dropped: %u are being forwarded", loop->cancels);
 }
 
 void pk_cancel_forward(pk_session *session)
 {
     pk_loop *loop = session->loop;
-    pk_session *target = find(loop, session->key);
-    if (target != NULL && target->running != 0) {
-        pk_log_debug("session %llu: canceled by its client", (unsigned long long)target->number);
-        pk_engine_cancel(loop->engine, target->running);
+    const whose target = look_up(loop->hub->cancels, session->key);
+    if (target.running != 0) {
+        pk_log_debug("session %llu: canceled by its client", (unsigned long long)target.session);
+        pk_engine_cancel(loop->hub->engine, target.running);
         pk_session_event(session, PK_EV_TIMEOUT); /* nothing to wait for */
         return;
     }
@@ -118,10 +174,10 @@ void pk_cancel_forward(pk_session *session)
     }
     loop->cancels++;
     session->forwards_cancel = true;
-    session->deadline = uv_now(&loop->uv) + PATIENCE_MS;
-    session->connect =
-        pk_connect_start(&loop->uv, &loop->backend, target == NULL ? NULL : &target->backend_at,
-                         on_connected, session);
+    session->deadline = pk_poller_now(pk_loop_poller(loop)) + PATIENCE_MS;
+    session->backend_at = target.backend;
+    session->exact_backend = target.known;
+    session->connect_due = true;
 }
 
 void pk_cancel_send(pk_session *session)

@@ -11,7 +11,7 @@
 
 #include "base/encode.h"
 #include "base/log.h"
-#include "proxy/connect.h"
+#include "proxy/address.h"
 
 #include <errno.h>
 #include <ini.h>
@@ -23,19 +23,36 @@
 #define NAME_MAX_LEN 64u
 #define LINE_MAX_LEN 199u /* inih keeps one byte for the NUL */
 #define SECONDS_MAX  86400L
+#define NUMBER_MAX   1000000L
 #define LIST_MAX     64u
 
 typedef enum value_type {
     ADDRESS,
+    ADDRESSES,
     TEXT,
+    FILE_PATH,
+    NUMBER,
     SECONDS,
     BOOL,
     DIRECTORY,
     DIRECTORIES,
-    CREATE,
     UUID,
-    LEVEL
+    LEVEL,
+    /* one of a few words */
+    CREATE,
+    CLIENT_SSLMODE,
+    SERVER_SSLMODE,
+    NEGOTIATION,
+    TLS_VERSION,
 } value_type;
+
+static const char *const words[][7] = {
+    [CREATE] = {"auto", "never"},
+    [CLIENT_SSLMODE] = {"", "disable", "allow", "require", "verify-ca", "verify-full"},
+    [SERVER_SSLMODE] = {"", "disable", "prefer", "require", "verify-ca", "verify-full"},
+    [NEGOTIATION] = {"postgres", "direct"},
+    [TLS_VERSION] = {"TLSv1.2", "TLSv1.3"},
+};
 
 typedef struct setting {
     const char *name;
@@ -62,18 +79,63 @@ struct pk_config {
 
 /* ---- checking ---- */
 
+static char *trim(char *text)
+{
+    while (*text == ' ' || *text == '\t')
+        text++;
+    size_t len = strlen(text);
+    while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t'))
+        text[--len] = 0;
+    return text;
+}
+
 static bool bad_value(pk_error *err, const setting *option, const char *value, const char *wanted)
 {
     return pk_fail(err, PK_E_PARAMETER, "invalid value \"%s\" of setting \"%s\": %s", value,
                    option->name, wanted);
 }
 
-static bool check_seconds(const setting *option, const char *value, pk_error *err)
+static bool is_number(const char *value, long most)
 {
     char *end = NULL;
-    long seconds = strtol(value, &end, 10);
-    if (value[0] < '0' || value[0] > '9' || *end != 0 || seconds < 0 || seconds > SECONDS_MAX)
-        return bad_value(err, option, value, "must be a number of seconds, 0 to 86400");
+    const long number = strtol(value, &end, 10);
+    return value[0] >= '0' && value[0] <= '9' && *end == 0 && number >= 0 && number <= most;
+}
+
+/* "must be a, b or c"; the word for "not set" is not told. */
+static bool check_word(const setting *option, const char *value, pk_error *err)
+{
+    const char *const *list = words[option->type];
+    char wanted[128] = "must be ";
+    for (size_t i = 0; list[i] != NULL; i++)
+        if (strcmp(value, list[i]) == 0)
+            return true;
+    for (size_t i = 0; list[i] != NULL; i++) {
+        const size_t len = strlen(wanted);
+        if (list[i][0] != 0)
+            (void)snprintf(wanted + len, sizeof wanted - len, "%s%s", list[i],
+                           list[i + 1] == NULL   ? ""
+                           : list[i + 2] == NULL ? " or "
+                                                 : ", ");
+    }
+    return bad_value(err, option, value, wanted);
+}
+
+static bool check_address(const setting *option, const char *value, pk_error *err)
+{
+    pk_target target;
+    return pk_target_parse(value, "5432", &target, err) ||
+           pk_error_wrap(err, "invalid value of setting \"%s\"", option->name);
+}
+
+/* Separated by commas, at least one. */
+static bool check_addresses(const setting *option, const char *value, pk_error *err)
+{
+    PK_AUTO_PTR(pk_free) char *copy = pk_strdup(value);
+    char *rest = copy;
+    while (rest != NULL)
+        if (!check_address(option, trim(strsep(&rest, ",")), err))
+            return false;
     return true;
 }
 
@@ -92,43 +154,41 @@ static bool is_false(const char *value)
 static bool check(const setting *option, const char *value, pk_error *err)
 {
     uint8_t uuid[16];
-    pk_target target;
     pk_log_level level;
     switch (option->type) {
     case ADDRESS:
-        return pk_target_parse(value, "5432", &target, err) ||
-               pk_error_wrap(err, "invalid value of setting \"%s\"", option->name);
+        return check_address(option, value, err);
+    case ADDRESSES:
+        return check_addresses(option, value, err);
+    case NUMBER:
+        return is_number(value, NUMBER_MAX) ||
+               bad_value(err, option, value, "must be a number, 0 to 1000000");
     case SECONDS:
-        return check_seconds(option, value, err);
+        return is_number(value, SECONDS_MAX) ||
+               bad_value(err, option, value, "must be a number of seconds, 0 to 86400");
     case BOOL:
         return is_true(value) || is_false(value) ||
                bad_value(err, option, value, "must be on or off");
     case DIRECTORY:
         return value[0] != 0 || bad_value(err, option, value, "must name a directory");
-    case CREATE:
-        return strcmp(value, "auto") == 0 || strcmp(value, "never") == 0 ||
-               bad_value(err, option, value, "must be auto or never");
     case UUID:
         return pk_uuid_parse(pk_span_of(value), uuid) ||
                bad_value(err, option, value, "must be a uuid");
     case LEVEL:
         return pk_log_level_parse(value, &level) ||
                bad_value(err, option, value, "must be debug, info, warning or error");
+    case CREATE:
+    case CLIENT_SSLMODE:
+    case SERVER_SSLMODE:
+    case NEGOTIATION:
+    case TLS_VERSION:
+        return check_word(option, value, err);
     case TEXT:
+    case FILE_PATH:
     case DIRECTORIES:
         break;
     }
     return true;
-}
-
-static char *trim(char *text)
-{
-    while (*text == ' ' || *text == '\t')
-        text++;
-    size_t len = strlen(text);
-    while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t'))
-        text[--len] = 0;
-    return text;
 }
 
 /* "/a, /b" to its parts. */
@@ -271,7 +331,7 @@ static bool read_file(pk_config *config, const char *path, pk_error *err)
     file_reader reader = {.config = config, .path = path, .file = fopen(path, "re")};
     if (reader.file == NULL)
         return pk_fail(err, PK_E_IO, "could not open configuration file \"%s\": %s", path,
-                       uv_strerror(-errno));
+                       pk_errno_text(errno));
     int bad_line = ini_parse_stream(read_line, &reader, on_setting, &reader);
     bool broken = ferror(reader.file) != 0;
     (void)fclose(reader.file);
@@ -428,6 +488,22 @@ bool pk_config_is_set(const pk_config *config, pk_option option)
 bool pk_config_bool(const pk_config *config, pk_option option)
 {
     return is_true(config->values[option]);
+}
+
+uint32_t pk_config_number(const pk_config *config, pk_option option)
+{
+    return (uint32_t)strtoul(config->values[option], NULL, 10);
+}
+
+const char *pk_config_next_frozen(const pk_config *now, const pk_config *then, pk_option *after)
+{
+    size_t i = *after == PK_OPTION_COUNT ? 0 : (size_t)*after + 1;
+    for (; i < PK_OPTION_COUNT; i++)
+        if (!options[i].reloadable && strcmp(now->values[i], then->values[i]) != 0) {
+            *after = (pk_option)i;
+            return options[i].name;
+        }
+    return NULL;
 }
 
 uint32_t pk_config_seconds(const pk_config *config, pk_option option)

@@ -31,6 +31,10 @@ const char *pk_config_text(const pk_config *config, pk_option option);
 bool pk_config_is_set(const pk_config *config, pk_option option);
 bool pk_config_bool(const pk_config *config, pk_option option);
 uint32_t pk_config_seconds(const pk_config *config, pk_option option);
+uint32_t pk_config_number(const pk_config *config, pk_option option);
+/* Those of the settings that cannot change while the proxy runs, and do differ; NULL: none is left
+ * behind `after` (PK_OPTION_COUNT: from the beginning). For a reload's warnings. */
+const char *pk_config_next_frozen(const pk_config *now, const pk_config *then, pk_option *after);
 /* The directories of a list, ended by NULL; borrowed. */
 const char *const *pk_config_list(const pk_config *config, pk_option option, size_t *count);
 

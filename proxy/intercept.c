@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "engine/exec.h"
 #include "parser/gate.h"
+#include "proxy/cancel.h"
 #include "proxy/encoding.h"
 #include "proxy/lockstep.h"
 #include "proxy/refuse.h"
@@ -305,7 +306,7 @@ static void send_stand_in(pk_session *session, pk_request *request)
 {
     char sql[256];
     pk_refuse_need_nonce(session);
-    request->number = ++session->loop->last_request;
+    request->number = pk_hub_next_request(session->loop->hub);
     session->check_answered = session->check_failed = session->check_proved = false;
     session->request = request;
     (void)snprintf(sql, sizeof sql, "SELECT '%s' /* pgkeep: %s %llu */", session->nonce,
@@ -443,19 +444,20 @@ void pk_intercept_submit(pk_session *session)
     pk_request *request = pk_steal(&session->request);
     pk_error err;
     pk_arena *arena = &request->arena;
+    char client[PK_ADDRESS_TEXT];
     if (session->user != NULL)
         request->user = pk_arena_strdup(arena, session->user, &err);
     request->database = pk_arena_strdup(arena, session->database, &err);
-    request->client = pk_arena_strdup(arena, session->client_name, &err);
+    request->client = pk_arena_strdup(arena, pk_address_text(&session->peer, client, sizeof client), &err);
     request->session = session->number;
-    request->secure_peer = session->secure_peer;
+    request->secure_peer = pk_session_is_secure(session);
     request->in_block = request->in_block || session->replies.tx == 'T';
     request->done = pk_post_request;
     request->ctx = session->loop->post;
-    session->running = request->number;
+    pk_cancel_note_running(session, request->number);
     session->opened = session->opened || opens_keys(request);
     pk_session_resume(session); /* a goodbye may have come meanwhile */
-    pk_engine_submit(session->loop->engine, request);
+    pk_engine_submit(session->loop->hub->engine, request);
 }
 
 void pk_intercept_done(pk_loop *loop, pk_request *request)
@@ -465,11 +467,11 @@ void pk_intercept_done(pk_loop *loop, pk_request *request)
         pk_log_debug("request %llu: done, its session is gone",
                      (unsigned long long)request->number);
         if (opens_keys(request))
-            pk_engine_forget_session(loop->engine, request->session);
+            pk_engine_forget_session(loop->hub->engine, request->session);
         pk_request_free(request);
         return;
     }
-    session->running = 0;
+    pk_cancel_note_running(session, 0);
     if (session->forget_too)
         pk_session_forget_keys(session);
     if (session->state != PK_ST_LOCAL) { /* it is being closed */

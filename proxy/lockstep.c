@@ -206,7 +206,7 @@ void pk_lockstep_prepare(pk_session *session, pk_header header, pk_span message,
         parameters = parse.type_count;
     pk_refuse_need_nonce(session);
     (void)snprintf(comment, sizeof comment, "%s %llu", prepared->words,
-                   (unsigned long long)++session->loop->last_request);
+                   (unsigned long long)pk_hub_next_request(session->loop->hub));
     if (parse.name.len > NAME_MAX_SENT ||
         !pk_extended_stand_in(&out, &parse, session->nonce, comment, parameters)) {
         (void)name_too_long(&err);

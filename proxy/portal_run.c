@@ -76,7 +76,7 @@ static void run(pk_session *session, pk_portal *portal)
         pk_refuse_poison(session, false, &err);
         return;
     }
-    request->number = ++session->loop->last_request;
+    request->number = pk_hub_next_request(session->loop->hub);
     request->in_block = session->step->in_block;
     session->request = pk_steal(&request);
     pk_session_event(session, PK_EV_CHECK_OK);

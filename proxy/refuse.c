@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#define NONCE_SIZE 40u
+
 #define ERROR_MAX 8192u
 
 void pk_refuse_say_error(pk_session *session, const pk_error *err)
@@ -56,11 +58,12 @@ void pk_refuse_need_nonce(pk_session *session)
 {
     static const char digits[] = "0123456789abcdef";
     unsigned char bytes[16];
-    if (session->nonce[0] != 0)
+    if (session->nonce != NULL)
         return;
     if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
         abort(); /* cannot happen for so few bytes once the kernel has booted */
-    size_t at = (size_t)snprintf(session->nonce, sizeof session->nonce, "pgkeep_");
+    session->nonce = pk_new_bytes(NONCE_SIZE);
+    size_t at = (size_t)snprintf(session->nonce, NONCE_SIZE, "pgkeep_");
     for (size_t i = 0; i < sizeof bytes; i++) {
         session->nonce[at++] = digits[bytes[i] >> 4];
         session->nonce[at++] = digits[bytes[i] & 15];

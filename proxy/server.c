@@ -1,151 +1,92 @@
 /*
- * One loop for now: listeners, signals and the timer hang off it, sessions off its pk_loop. Sockets
- * are made, bound and polled by hand, because libuv's own listeners know no SO_REUSEPORT and hand
- * out streams instead of descriptors.
+ * The first loop runs on the caller's thread and does what there is once: it accepts, hears
+ * signals, and counts the others in at the end. A connection goes to the loop with the fewest
+ * sessions and stays there: PostgreSQL's connections live long, so what SO_REUSEPORT would spread
+ * at random stayed uneven (wire-protocol 8.2).
  *
  * SIGTERM: stop listening; a session leaves as soon as it is idle outside a transaction; after
- * proxy.drain_timeout, or at a second signal, all do. The loop ends when the last one is gone.
+ * proxy.drain_timeout, or at a second signal, all do. It ends when the last one is gone.
  */
 #include "proxy/server.h"
 
 #include "base/log.h"
-#include "proxy/intercept.h"
+#include "proxy/cancel.h"
+#include "proxy/listen.h"
+#include "proxy/reload.h"
 #include "proxy/session.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define BACKLOG        4096
+#define LOOPS_MAX      64u
 #define TICK_MS        1000u
 #define ACCEPT_PAUSE   100u /* after descriptors ran out */
 #define ACCEPT_TURNS   64
 #define FORCED_END_MS  2000u
 #define RESERVED_FILES 64u
 
-typedef struct listener {
-    uv_poll_t poll;
-    int fd;
-    bool open;
-} listener;
-
 struct pk_server {
-    pk_loop loop; /* first: session_gone gets a pk_loop and wants the server */
-    listener listeners[PK_LISTENERS_MAX];
-    size_t listener_count;
+    pk_hub hub;
+    pk_loop *loops[LOOPS_MAX]; /* the first is ours */
+    size_t loop_count, thread_count;
+    pk_listeners listeners;
+    pk_reload *reload;
+    pk_config *config; /* the one we were started with */
+    pk_settings *settings;
     uv_timer_t timer;
-    uv_signal_t on_term, on_int;
+    uv_signal_t signals[4];
     uint64_t file_limit; /* descriptors of the process */
-    uint64_t drain_ms, drain_until, forced_until;
-    bool accept_paused, signals_open;
+    uint64_t drain_until, forced_until;
+    bool accept_paused, handles_open, draining;
 };
 
-/* ---- listening ---- */
-
-static void note_address(pk_server *server, int fd)
+static pk_loop *first(const pk_server *server)
 {
-    pk_peer_address at = {.len = sizeof at.address};
-    char host[64] = "?";
-    char port[16] = "?";
-    (void)getsockname(fd, (struct sockaddr *)&at.address, &at.len);
-    server->loop.listening[server->loop.listening_count++] = at;
-    (void)getnameinfo((struct sockaddr *)&at.address, at.len, host, sizeof host, port, sizeof port,
-                      NI_NUMERICHOST | NI_NUMERICSERV);
-    bool v6 = at.address.ss_family == AF_INET6;
-    pk_log_info("listening on %s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
+    return server->loops[0];
 }
 
-/* The descriptor, or -1 with errno. */
-static int bind_address(const struct addrinfo *a)
+static uint64_t now(const pk_server *server)
 {
-    const int on = 1;
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (a->ai_family == AF_INET6)
-        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-    if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
-        return fd;
-    int why = errno;
-    (void)close(fd);
-    errno = why;
-    return -1;
+    return pk_poller_now(pk_loop_poller(first(server)));
 }
 
-static bool listen_at(pk_server *server, const char *where, pk_error *err)
-{
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
-    pk_target target;
-    int why = 0;
-    if (!pk_target_parse(where, "6543", &target, err))
-        return false;
-    /* Before the loop runs, so it may wait for a name server. */
-    int rc = getaddrinfo(target.host, target.port, &hints, &found);
-    if (rc != 0)
-        return pk_fail(err, PK_E_SYSTEM, "could not look up \"%s\": %s", target.host,
-                       gai_strerror(rc));
-    for (struct addrinfo *a = found; a != NULL && server->listener_count < PK_LISTENERS_MAX;
-         a = a->ai_next) {
-        int fd = bind_address(a);
-        if (fd < 0) {
-            why = errno;
-            continue;
-        }
-        server->listeners[server->listener_count++] = (listener){.fd = fd};
-    }
-    freeaddrinfo(found);
-    if (server->listener_count > 0)
-        return true;
-    (void)pk_fail(err, PK_E_SYSTEM, "could not listen on %s: %s", where, uv_strerror(-why));
-    return pk_error_hint(err, why == EADDRINUSE
-                                  ? "Is another pgkeep or PostgreSQL running there? Choose another "
-                                    "address with --listen."
-                                  : "--listen takes ADDRESS:PORT of this host; *:PORT means all of "
-                                    "its addresses.");
-}
-
-static void stop_listening(pk_server *server)
-{
-    for (size_t i = 0; i < server->listener_count; i++) {
-        listener *l = &server->listeners[i];
-        if (l->open)
-            uv_close((uv_handle_t *)&l->poll, NULL);
-        if (l->fd >= 0)
-            (void)close(l->fd);
-        l->open = false;
-        l->fd = -1;
-    }
-}
+/* ---- accepting ---- */
 
 static void on_tick(uv_timer_t *timer);
-static void on_connection(uv_poll_t *poll, int status, int events);
 
-static void pause_accepting(pk_server *server, bool pause)
+static bool pause_accepting(pk_server *server, bool pause)
 {
+    bool ok = true;
     server->accept_paused = pause;
-    for (size_t i = 0; i < server->listener_count; i++) {
-        listener *l = &server->listeners[i];
-        if (l->open && pause)
-            (void)uv_poll_stop(&l->poll);
-        else if (l->open)
-            (void)uv_poll_start(&l->poll, UV_READABLE, on_connection);
+    for (size_t i = 0; i < server->listeners.count; i++) {
+        pk_watch *watch = &server->listeners.list[i].watch;
+        if (watch->fd >= 0)
+            ok = pk_watch_set(pk_loop_poller(first(server)), watch, pause ? 0 : PK_READABLE) && ok;
     }
+    return ok;
+}
+
+/* Of those that have said nothing yet, here or, a moment later, on the other loops. */
+static bool close_oldest(pk_server *server)
+{
+    if (pk_session_close_oldest(first(server)))
+        return true;
+    for (size_t i = 1; i < server->loop_count; i++)
+        pk_loop_close_oldest(server->loops[i]);
+    return false;
 }
 
 /* The kernel lacks something, or the reserve of descriptors is reached: make room among those that
  * have not logged in, and wait a moment. The listener would be ready again at once. */
 static void rest(pk_server *server, const char *why)
 {
-    bool closed = pk_session_close_oldest(&server->loop);
+    const bool closed = close_oldest(server);
     pk_log_warning("%s: accepting is paused%s", why,
                    closed ? ", the oldest connection without login was closed" : "");
-    pause_accepting(server, true);
+    (void)pause_accepting(server, true);
     (void)uv_timer_start(&server->timer, on_tick, ACCEPT_PAUSE, TICK_MS);
 }
 
@@ -154,7 +95,8 @@ static void rest(pk_server *server, const char *why)
 static bool is_reserved(const pk_server *server, int fd)
 {
     return server->file_limit > RESERVED_FILES &&
-           (uint64_t)fd + server->loop.logging_in >= server->file_limit - RESERVED_FILES;
+           (uint64_t)fd + atomic_load(&server->hub.logging_in) >=
+               server->file_limit - RESERVED_FILES;
 }
 
 /* accept(2): these are about the one connection that was to be taken. */
@@ -178,54 +120,100 @@ static bool is_of_connection(int why)
     }
 }
 
-static void on_connection(uv_poll_t *poll, int status, int events)
+/* Of equals the first: its own connections need no letter. */
+static pk_loop *least_loaded(pk_server *server)
 {
-    pk_server *server = poll->data;
-    listener *l = (listener *)poll; /* its first member */
-    (void)status;
+    pk_loop *best = first(server);
+    for (size_t i = 1; i < server->loop_count; i++)
+        if (atomic_load(&server->loops[i]->load) < atomic_load(&best->load))
+            best = server->loops[i];
+    return best;
+}
+
+static void place(pk_server *server, int fd, const pk_address *peer)
+{
+    pk_loop *loop = least_loaded(server);
+    atomic_fetch_add(&loop->load, 1);
+    if (loop == first(server))
+        pk_session_accept(loop, fd, peer);
+    else
+        pk_loop_take(loop, fd, peer);
+}
+
+static void on_connection(pk_watch *watch, unsigned events)
+{
+    pk_listener *l = (pk_listener *)watch;
+    pk_server *server = l->ctx;
     (void)events;
     for (int i = 0; i < ACCEPT_TURNS; i++) {
-        pk_peer_address peer = {.len = sizeof peer.address};
-        int fd = accept4(l->fd, (struct sockaddr *)&peer.address, &peer.len,
-                         SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0 && is_reserved(server, fd) && !pk_session_close_oldest(&server->loop)) {
-            pk_session_turn_away(&server->loop, fd, "too many connections");
+        struct sockaddr_storage name;
+        socklen_t len = sizeof name;
+        const int fd =
+            accept4(watch->fd, (struct sockaddr *)&name, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0 && is_reserved(server, fd) && !close_oldest(server)) {
+            pk_session_turn_away(&server->hub, fd, "too many connections");
             continue;
         }
         if (fd >= 0) {
-            pk_session_accept(&server->loop, fd, &peer);
+            const pk_address peer = pk_address_of((const struct sockaddr *)&name, len);
+            place(server, fd, &peer);
             continue;
         }
         if (errno == EAGAIN)
             return;
         if (!is_of_connection(errno)) {
-            rest(server, uv_strerror(-errno));
+            rest(server, pk_errno_text(errno));
             return;
         }
     }
 }
 
-/* ---- the end ---- */
-
-static void end_loop_if_over(pk_server *server)
+static void stop_listening(pk_server *server)
 {
-    bool late = server->forced_until != 0 && uv_now(&server->loop.uv) >= server->forced_until;
-    if (server->loop.draining && (server->loop.session_count == 0 || late))
-        uv_stop(&server->loop.uv);
+    pk_listen_close(&server->listeners, pk_loop_poller(first(server)));
 }
 
-static void on_session_gone(pk_loop *loop)
+/* ---- the end ---- */
+
+static void end_if_over(pk_server *server)
 {
-    end_loop_if_over((pk_server *)loop);
+    size_t left = 0;
+    for (size_t i = 0; i < server->loop_count; i++)
+        left += atomic_load(&server->loops[i]->load);
+    const bool late = server->forced_until != 0 && now(server) >= server->forced_until;
+    if (server->draining && (left == 0 || late))
+        pk_poller_stop(pk_loop_poller(first(server)));
+}
+
+static void open_end(pk_loop *loop, void *server)
+{
+    (void)loop;
+    end_if_over(server);
+}
+
+/* On any loop. */
+static void loop_is_empty(void *ctx)
+{
+    static const pk_letter_kind kind = {open_end, NULL};
+    pk_server *server = ctx;
+    pk_post_send(first(server)->post, &kind, server);
+}
+
+static void drain(pk_server *server, bool force)
+{
+    server->draining = true;
+    stop_listening(server);
+    for (size_t i = 0; i < server->loop_count; i++)
+        pk_loop_drain(server->loops[i], force);
 }
 
 static void force_end(pk_server *server, const char *why)
 {
     if (server->forced_until != 0)
         return;
-    pk_log_info("%s: closing %zu sessions", why, server->loop.session_count);
-    server->forced_until = uv_now(&server->loop.uv) + FORCED_END_MS;
-    pk_session_drain_all(&server->loop, true);
+    pk_log_info("%s: closing %zu sessions", why, atomic_load(&server->hub.sessions));
+    server->forced_until = now(server) + FORCED_END_MS;
+    drain(server, true);
     (void)uv_timer_start(&server->timer, on_tick, ACCEPT_PAUSE, ACCEPT_PAUSE);
 }
 
@@ -233,30 +221,38 @@ static void on_tick(uv_timer_t *timer)
 {
     pk_server *server = timer->data;
     if (server->accept_paused)
-        pause_accepting(server, false);
-    pk_session_tick(&server->loop);
-    if (server->loop.draining && uv_now(&server->loop.uv) >= server->drain_until)
+        (void)pause_accepting(server, false);
+    if (server->draining && now(server) >= server->drain_until)
         force_end(server, "proxy.drain_timeout is over");
-    end_loop_if_over(server);
+    pk_reload_tick(server->reload);
+    end_if_over(server);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
 {
     pk_server *server = handle->data;
-    if (server->loop.draining || number == SIGINT) {
-        server->loop.draining = true;
-        stop_listening(server);
-        server->drain_until = 0;
-        force_end(server, number == SIGINT ? "interrupted" : "told again to end");
+    if (number == SIGHUP) {
+        pk_reload_all(server->reload);
+    } else if (server->draining || number != SIGTERM) {
+        force_end(server, server->draining ? "told again to end" : "interrupted");
     } else {
-        pk_log_info("told to end: waiting for %zu sessions", server->loop.session_count);
-        server->loop.draining = true;
-        server->drain_until = uv_now(&server->loop.uv) + server->drain_ms;
-        stop_listening(server);
-        pk_engine_drain(server->loop.engine);
-        pk_session_drain_all(&server->loop, false);
+        pk_log_info("told to end: waiting for %zu sessions", atomic_load(&server->hub.sessions));
+        server->drain_until = now(server) + server->settings->drain_timeout_ms;
+        pk_engine_drain(server->hub.engine);
+        drain(server, false);
     }
-    end_loop_if_over(server);
+}
+
+/* ---- reload ---- */
+
+static void apply(void *ctx, pk_settings *settings)
+{
+    pk_server *server = ctx;
+    pk_settings_unref(server->settings);
+    server->settings = pk_settings_ref(settings);
+    pk_limits_set(server->hub.limits, settings->limits);
+    for (size_t i = 0; i < server->loop_count; i++)
+        pk_loop_apply(server->loops[i], settings);
 }
 
 /* ---- the whole ---- */
@@ -264,7 +260,6 @@ static void on_signal(uv_signal_t *handle, int number)
 static void raise_file_limit(pk_server *server)
 {
     struct rlimit limit;
-    server->loop.logging_in_max = PK_UNAUTHENTICATED_MAX;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     limit.rlim_cur = limit.rlim_max;
@@ -272,98 +267,154 @@ static void raise_file_limit(pk_server *server)
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     server->file_limit = limit.rlim_cur;
-    if (limit.rlim_cur / 4 < PK_UNAUTHENTICATED_MAX)
-        server->loop.logging_in_max = (size_t)limit.rlim_cur / 4;
+    atomic_store(&server->hub.logging_in_room, limit.rlim_cur / 4);
     if (limit.rlim_cur > RESERVED_FILES)
         pk_log_debug("room for %llu sessions",
                      (unsigned long long)(limit.rlim_cur - RESERVED_FILES) / 2);
 }
 
-static void deliver(void *ctx, pk_request *request)
+static size_t wanted_loops(const pk_config *config)
 {
-    pk_intercept_done(ctx, request);
+    size_t count = pk_config_number(config, PK_OPT_PROXY_THREADS);
+    if (count == 0)
+        count = uv_available_parallelism();
+    return count > LOOPS_MAX ? LOOPS_MAX : count;
 }
 
-pk_server *pk_server_open(const pk_config *config, pk_error *err)
+static bool socket_mode(const pk_config *config, mode_t *mode, pk_error *err)
 {
-    PK_AUTO_PTR(pk_free) pk_server *server = pk_new(pk_server);
-    if (!pk_target_parse(pk_config_text(config, PK_OPT_PROXY_BACKEND), "5432",
-                         &server->loop.backend, err) ||
-        !listen_at(server, pk_config_text(config, PK_OPT_PROXY_LISTEN), err))
+    const char *text = pk_config_text(config, PK_OPT_PROXY_SOCKET_PERMISSIONS);
+    char *end = NULL;
+    const unsigned long value = strtoul(text, &end, 8);
+    *mode = (mode_t)value;
+    if (text[0] >= '0' && text[0] <= '7' && *end == 0 && value <= 0777)
+        return true;
+    return pk_fail(err, PK_E_PARAMETER,
+                   "invalid value \"%s\" of setting \"proxy.unix_socket_permissions\": must be "
+                   "octal, like 0770",
+                   text);
+}
+
+pk_server *pk_server_open(pk_config *config, pk_error *err)
+{
+    mode_t mode;
+    PK_AUTO_PTR(pk_server_close) pk_server *server = pk_new(pk_server);
+    server->config = config;
+    server->hub.limits = pk_limits_new();
+    server->hub.cancels = pk_cancel_table_new();
+    server->hub.loop_is_empty = loop_is_empty;
+    server->hub.ctx = server;
+    server->settings = pk_settings_new(config, err);
+    if (server->settings == NULL || !socket_mode(config, &mode, err) ||
+        !pk_listen(&server->listeners, pk_config_text(config, PK_OPT_PROXY_LISTEN), mode, err))
         return NULL;
-    int rc = uv_loop_init(&server->loop.uv);
-    if (rc < 0) {
-        stop_listening(server);
-        (void)pk_fail(err, PK_E_SYSTEM, "could not make an event loop: %s", uv_strerror(rc));
-        return NULL;
+    pk_limits_set(server->hub.limits, server->settings->limits);
+    const size_t count = wanted_loops(config);
+    while (server->loop_count < count) {
+        pk_loop *loop = pk_loop_open(&server->hub, server->settings, err);
+        if (loop == NULL)
+            return NULL;
+        server->loops[server->loop_count++] = loop;
     }
-    server->loop.block = pk_new(pk_stream_block);
-    server->loop.session_gone = on_session_gone;
-    server->loop.login_timeout_ms =
-        (uint64_t)pk_config_seconds(config, PK_OPT_PROXY_LOGIN_TIMEOUT) * 1000;
-    server->drain_ms = (uint64_t)pk_config_seconds(config, PK_OPT_PROXY_DRAIN_TIMEOUT) * 1000;
     return pk_steal(&server);
 }
 
-static void watch_signal(pk_server *server, uv_signal_t *handle, int number)
+static void *run_loop(void *loop)
 {
-    (void)uv_signal_init(&server->loop.uv, handle);
-    handle->data = server;
-    (void)uv_signal_start(handle, on_signal, number);
+    pk_loop_run(loop);
+    return NULL;
 }
 
-static bool start(pk_server *server, pk_error *err)
+/* Signals belong to the first thread. */
+static bool start_threads(pk_server *server, pk_error *err)
 {
-    uv_loop_t *uv = &server->loop.uv;
-    raise_file_limit(server);
+    sigset_t all, before;
+    int failed = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (size_t i = 1; i < server->loop_count && failed == 0; i++) {
+        failed = pthread_create(&server->loops[i]->thread, NULL, run_loop, server->loops[i]);
+        server->thread_count += failed == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed == 0 || pk_fail(err, PK_E_SYSTEM, "could not start an event loop's thread: %s",
+                                  pk_errno_text(failed));
+}
+
+static void watch_signals(pk_server *server)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+    uv_loop_t *uv = &pk_loop_poller(first(server))->uv;
     (void)signal(SIGPIPE, SIG_IGN);
-    server->loop.post = pk_post_open(uv, deliver, &server->loop, err);
-    if (server->loop.post == NULL)
-        return false;
-    watch_signal(server, &server->on_term, SIGTERM);
-    watch_signal(server, &server->on_int, SIGINT);
+    (void)signal(SIGUSR1, SIG_IGN); /* where it reopens logs elsewhere it does no harm here */
+    for (size_t i = 0; i < PK_COUNT(numbers); i++) {
+        (void)uv_signal_init(uv, &server->signals[i]);
+        server->signals[i].data = server;
+        (void)uv_signal_start(&server->signals[i], on_signal, numbers[i]);
+    }
     (void)uv_timer_init(uv, &server->timer);
     server->timer.data = server;
     (void)uv_timer_start(&server->timer, on_tick, TICK_MS, TICK_MS);
-    server->signals_open = true;
-    for (size_t i = 0; i < server->listener_count; i++) {
-        listener *l = &server->listeners[i];
-        int rc = uv_poll_init(uv, &l->poll, l->fd);
-        if (rc < 0)
-            return pk_fail(err, PK_E_SYSTEM, "could not watch a socket: %s", uv_strerror(rc));
-        l->open = true;
-        l->poll.data = server;
-        note_address(server, l->fd);
-    }
-    pause_accepting(server, false);
-    return true;
+    server->handles_open = true;
 }
 
-bool pk_server_run(pk_server *server, pk_engine *engine, pk_error *err)
+static bool start(pk_server *server, const pk_server_reload *reload, pk_error *err)
 {
-    server->loop.engine = engine;
-    if (!start(server, err))
+    raise_file_limit(server);
+    watch_signals(server);
+    server->reload = pk_reload_open(&pk_loop_poller(first(server))->uv, server->config,
+                                    server->settings, reload, apply, server);
+    for (size_t i = 0; i < server->listeners.count; i++) {
+        pk_listener *l = &server->listeners.list[i];
+        l->watch.ready = on_connection;
+        l->ctx = server;
+        server->hub.listening[server->hub.listening_count++] = l->at;
+    }
+    if (!start_threads(server, err))
         return false;
-    (void)uv_run(&server->loop.uv, UV_RUN_DEFAULT);
-    pk_session_abort_all(&server->loop);
-    pk_log_info("ended");
-    return true;
+    pk_listen_announce(&server->listeners);
+    return pause_accepting(server, false) ||
+           pk_fail(err, PK_E_SYSTEM, "could not watch a socket: %s", pk_errno_text(errno));
+}
+
+static void stop_threads(pk_server *server)
+{
+    for (size_t i = 1; i <= server->thread_count; i++)
+        pk_loop_stop(server->loops[i]);
+    for (size_t i = 1; i <= server->thread_count; i++)
+        (void)pthread_join(server->loops[i]->thread, NULL);
+    server->thread_count = 0;
+}
+
+bool pk_server_run(pk_server *server, pk_engine *engine, const pk_server_reload *reload,
+                   pk_error *err)
+{
+    server->hub.engine = engine;
+    const bool started = start(server, reload, err);
+    if (started)
+        pk_loop_run(first(server));
+    stop_threads(server);
+    if (started)
+        pk_log_info("ended");
+    return started;
 }
 
 void pk_server_close(pk_server *server)
 {
     if (server == NULL)
         return;
-    stop_listening(server);
-    if (server->signals_open) {
-        uv_close((uv_handle_t *)&server->on_term, NULL);
-        uv_close((uv_handle_t *)&server->on_int, NULL);
+    if (server->loop_count > 0)
+        stop_listening(server);
+    for (size_t i = 0; server->handles_open && i < PK_COUNT(server->signals); i++)
+        uv_close((uv_handle_t *)&server->signals[i], NULL);
+    if (server->handles_open)
         uv_close((uv_handle_t *)&server->timer, NULL);
-    }
-    pk_post_close(server->loop.post);
-    while (uv_run(&server->loop.uv, UV_RUN_DEFAULT) != 0) {
-    }
-    (void)uv_loop_close(&server->loop.uv);
-    pk_free(server->loop.block);
+    pk_reload_close(server->reload);
+    for (size_t i = server->loop_count; i > 0; i--)
+        pk_loop_close(server->loops[i - 1]);
+    pk_settings_unref(server->settings);
+    pk_limits_free(server->hub.limits);
+    pk_cancel_table_free(server->hub.cancels);
+    pk_config_free(server->config);
     pk_free(server);
 }

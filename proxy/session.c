@@ -10,6 +10,7 @@
  */
 #include "proxy/session.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "proxy/cancel.h"
 #include "proxy/intercept.h"
@@ -18,9 +19,6 @@
 #include "proxy/reply.h"
 #include "proxy/startup.h"
 
-#include <arpa/inet.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -36,7 +34,12 @@
 
 static uint64_t now(const pk_session *session)
 {
-    return uv_now(&session->loop->uv);
+    return pk_poller_now(pk_loop_poller(session->loop));
+}
+
+static const char *peer_name(const pk_session *session, char out[static PK_ADDRESS_TEXT])
+{
+    return pk_address_text(&session->peer, out, PK_ADDRESS_TEXT);
 }
 
 /* ---- what others call ---- */
@@ -84,37 +87,112 @@ bool pk_session_is_holding(const pk_session *session)
            session->state == PK_ST_LOCAL;
 }
 
+bool pk_session_is_secure(const pk_session *session)
+{
+    return session->client.tls != NULL || pk_address_is_local(&session->peer);
+}
+
 void pk_session_forget_keys(pk_session *session)
 {
     if (!session->opened)
         return;
-    pk_engine_forget_session(session->loop->engine, session->number);
+    pk_engine_forget_session(session->loop->hub->engine, session->number);
     session->opened = session->forget_too = session->running != 0;
 }
 
 /* ---- first packets ---- */
 
-/* SSLRequest, GSSENCRequest: N, once each. A byte that came with the request was sent in the clear
- * by somebody else (CVE-2021-23214). */
-static bool answer_no(pk_session *session, bool *asked, pk_startup *first, size_t behind)
+static void refuse_version(pk_session *session, const pk_startup *first)
+{
+    pk_error err;
+    (void)pk_fail(&err, PK_E_UNSUPPORTED,
+                  "unsupported frontend protocol %u.%u: server supports 3.0 to 3.2",
+                  (unsigned)(first->version >> 16), (unsigned)(first->version & 0xffff));
+    pk_session_fatal(session, &err);
+}
+
+/* Once each, and alone: a byte that came with the request was sent in the clear by somebody else
+ * (CVE-2021-23214). */
+static bool may_ask(pk_session *session, bool *asked, const pk_startup *first, size_t behind)
 {
     pk_error err;
     if (*asked) {
-        (void)pk_fail(&err, PK_E_UNSUPPORTED,
-                      "unsupported frontend protocol %u.%u: server supports 3.0 to 3.2",
-                      (unsigned)(first->version >> 16), (unsigned)(first->version & 0xffff));
-        pk_session_fatal(session, &err);
-        return false;
-    }
-    if (behind > 0) {
-        (void)pk_fail(&err, PK_E_PROTOCOL, "received unencrypted data after %s request",
-                      asked == &session->ssl_asked ? "SSL" : "GSSAPI encryption");
-        pk_session_fatal(session, &err);
+        refuse_version(session, first);
         return false;
     }
     *asked = true;
-    pk_stream_write(&session->client, PK_SPAN("N"));
-    return true;
+    if (behind == 0)
+        return true;
+    (void)pk_fail(&err, PK_E_PROTOCOL, "received unencrypted data after %s request",
+                  asked == &session->ssl_asked ? "SSL" : "GSSAPI encryption");
+    pk_session_fatal(session, &err);
+    return false;
+}
+
+static bool offers_tls(const pk_session *session)
+{
+    return session->loop->settings->client_tls != NULL && session->peer.family != AF_UNIX &&
+           session->client.tls == NULL;
+}
+
+static void answer_ssl(pk_session *session, const pk_startup *first, size_t behind)
+{
+    if (!may_ask(session, &session->ssl_asked, first, behind))
+        return;
+    if (!offers_tls(session)) {
+        pk_stream_write(&session->client, PK_SPAN("N"));
+        return;
+    }
+    pk_stream_write(&session->client, PK_SPAN("S"));
+    pk_stream_accept_tls(&session->client, session->loop->settings->client_tls, PK_SPAN(""));
+}
+
+/* A handshake without asking (PostgreSQL 17). In the clear no text of ours would be understood. */
+static void begin_direct_tls(pk_session *session, pk_span begun)
+{
+    if (!offers_tls(session) || session->ssl_asked) {
+        pk_session_event(session, PK_EV_CLIENT_LOST);
+        return;
+    }
+    session->direct_tls = true;
+    pk_stream_accept_tls(&session->client, session->loop->settings->client_tls, begun);
+}
+
+/* Who begins without asking must name the protocol, or another protocol's bytes could be meant for
+ * us (the cross-protocol attack that ALPN is there for). */
+static void client_secured(pk_stream *stream)
+{
+    pk_session *session = stream->ctx;
+    pk_log_debug("session %llu: %s, %s", NUMBER(session), pk_tls_link_version(stream->tls),
+                 pk_tls_link_cipher(stream->tls));
+    if (session->direct_tls && !pk_tls_has_alpn(stream->tls)) {
+        pk_log_info("session %llu: direct TLS without ALPN is refused", NUMBER(session));
+        session->client_gone = true;
+        pk_session_event(session, PK_EV_CLIENT_LOST);
+    }
+}
+
+/* hostssl and clientcert=verify-full of pg_hba.conf, which cannot see the client's TLS. */
+static bool check_tls(const pk_session *session, const pk_startup *first, pk_error *err)
+{
+    char subject[256];
+    char name[PK_NAME_BYTES + 2];
+    const pk_tls *tls = session->loop->settings->client_tls;
+    if (tls == NULL || session->peer.family == AF_UNIX || pk_tls_mode(tls) < PK_SSL_REQUIRE)
+        return true;
+    if (session->client.tls == NULL) {
+        (void)pk_fail(err, PK_E_NOT_ALLOWED, "connection requires SSL");
+        return pk_error_hint(err, "Connect with sslmode=require.");
+    }
+    if (pk_tls_mode(tls) != PK_SSL_VERIFY_FULL)
+        return true;
+    if (pk_tls_link_peer_names(session->client.tls, subject, sizeof subject, name, sizeof name) &&
+        pk_span_equal(pk_span_of(name), first->user))
+        return true;
+    return pk_fail(err, PK_E_NOT_ALLOWED,
+                   "certificate authentication failed: the client certificate is not for user "
+                   "\"%.*s\"",
+                   PK_SPAN_ARG(first->user));
 }
 
 /* A name as the server takes it: cut to what pg_database holds, before it looks. */
@@ -128,12 +206,48 @@ static char *copy_name(pk_span text)
     return copy;
 }
 
-static void note_startup(pk_session *session, const pk_startup *first)
+/* The places of the session, and whether there is room for a database and a role. Those are counted
+ * once the login is over: who cannot log in takes no place of those who can. */
+static bool enter(pk_session *session, pk_error *err)
 {
+    pk_limits *limits = session->loop->hub->limits;
+    char host[PK_ADDRESS_TEXT];
+    pk_address_host(&session->peer, host, sizeof host);
+    session->counted[PK_LIMIT_TOTAL] = pk_limits_take(limits, PK_LIMIT_TOTAL, NULL, err);
+    if (!session->counted[PK_LIMIT_TOTAL])
+        return false;
+    session->counted[PK_LIMIT_ADDRESS] = pk_limits_take(limits, PK_LIMIT_ADDRESS, host, err);
+    return session->counted[PK_LIMIT_ADDRESS] &&
+           pk_limits_has_room(limits, PK_LIMIT_DATABASE, session->database, err) &&
+           pk_limits_has_room(limits, PK_LIMIT_ROLE, session->login, err);
+}
+
+static void leave(pk_session *session)
+{
+    pk_limits *limits = session->loop->hub->limits;
+    char host[PK_ADDRESS_TEXT];
+    const char *names[PK_LIMIT_COUNT] = {
+        [PK_LIMIT_TOTAL] = "",
+        [PK_LIMIT_ADDRESS] = pk_address_host(&session->peer, host, sizeof host),
+        [PK_LIMIT_DATABASE] = session->database,
+        [PK_LIMIT_ROLE] = session->login,
+    };
+    for (int i = 0; i < PK_LIMIT_COUNT; i++)
+        if (session->counted[i])
+            pk_limits_give(limits, (pk_limit)i, names[i]);
+}
+
+static void read_startup(pk_session *session, const pk_startup *first)
+{
+    pk_error err;
     session->database = copy_name(first->database);
+    session->login = copy_name(first->user);
     session->walsender = first->walsender;
     session->version = first->version;
-    pk_session_event(session, PK_EV_STARTUP_READ);
+    if (check_tls(session, first, &err) && enter(session, &err))
+        pk_session_event(session, PK_EV_STARTUP_READ);
+    else
+        pk_session_fatal(session, &err);
 }
 
 /* Returns the bytes done with; a startup packet stays, it is forwarded once there is a backend. */
@@ -144,21 +258,22 @@ static size_t read_first_packet(pk_session *session, pk_span bytes)
     switch (pk_startup_parse(bytes, &first, &err)) {
     case PK_FIRST_MORE:
         return 0;
-    case PK_FIRST_TLS: /* no TLS here, and no text of ours would be understood */
-        pk_session_event(session, PK_EV_CLIENT_LOST);
+    case PK_FIRST_TLS:
+        begin_direct_tls(session, bytes);
         break;
     case PK_FIRST_SSL_REQUEST:
-        (void)answer_no(session, &session->ssl_asked, &first, bytes.len - first.size);
+        answer_ssl(session, &first, bytes.len - first.size);
         return first.size;
     case PK_FIRST_GSS_REQUEST:
-        (void)answer_no(session, &session->gss_asked, &first, bytes.len - first.size);
+        if (may_ask(session, &session->gss_asked, &first, bytes.len - first.size))
+            pk_stream_write(&session->client, PK_SPAN("N"));
         return first.size;
     case PK_FIRST_CANCEL:
         pk_cancel_read(session, first.pid, first.key);
         pk_session_event(session, PK_EV_CANCEL_READ);
         break;
     case PK_FIRST_STARTUP:
-        note_startup(session, &first);
+        read_startup(session, &first);
         return 0;
     case PK_FIRST_BAD:
         pk_session_fatal(session, &err);
@@ -166,6 +281,8 @@ static size_t read_first_packet(pk_session *session, pk_span bytes)
     }
     return bytes.len;
 }
+
+/* ---- the backend ---- */
 
 static void refuse_circle(pk_session *session)
 {
@@ -178,31 +295,57 @@ static void refuse_circle(pk_session *session)
     pk_session_fatal(session, &err);
 }
 
-static void on_connected(void *ctx, int fd, const pk_peer_address *to, const pk_error *err)
+static void not_connected(pk_session *session, const pk_error *err)
+{
+    if (session->state != PK_ST_CANCEL) {
+        pk_session_fatal(session, err);
+        return;
+    }
+    pk_log_fault(PK_LOG_WARNING, "a cancel request could not be forwarded", err);
+    pk_session_event(session, PK_EV_REFUSED);
+}
+
+static void take_connection(pk_session *session, const pk_connection *made, const pk_error *err)
+{
+    const pk_hub *hub = session->loop->hub;
+    session->connect = NULL;
+    if (made->fd < 0) {
+        not_connected(session, err);
+        return;
+    }
+    pk_stream_open(&session->backend, made->fd, made->tls);
+    session->backend_at = made->to;
+    if (pk_address_is_circle(made->fd, &made->to, hub->listening, hub->listening_count))
+        refuse_circle(session);
+    else
+        pk_session_event(session, PK_EV_CONNECTED);
+}
+
+static void on_connected(void *ctx, const pk_connection *made, const pk_error *err)
 {
     pk_session *session = ctx;
-    pk_error fault = *err;
-    session->connect = NULL;
-    if (fd < 0) {
-        pk_session_fatal(session, &fault);
-    } else if (pk_connect_is_circle(fd, session->loop->listening, session->loop->listening_count)) {
-        (void)close(fd);
-        refuse_circle(session);
-    } else if (!pk_stream_open(&session->backend, &session->loop->uv, fd, &fault)) {
-        (void)close(fd);
-        pk_session_fatal(session, &fault);
-    } else {
-        session->handles++;
-        session->backend_at = *to;
-        pk_session_event(session, PK_EV_CONNECTED);
-    }
+    take_connection(session, made, err);
     pk_session_settle(session);
 }
 
+/* From settle: the startup packet is held by then. */
 void pk_session_connect(pk_session *session)
 {
+    session->connect_due = true;
+}
+
+static void begin_to_connect(pk_session *session)
+{
+    pk_settings *settings = session->loop->settings;
+    const pk_connect_order order = {.target = &settings->backend,
+                                    .exact = session->exact_backend ? &session->backend_at : NULL,
+                                    .tls = settings->server_tls};
+    pk_connection made;
+    session->connect_due = false;
     session->connect =
-        pk_connect_start(&session->loop->uv, &session->loop->backend, NULL, on_connected, session);
+        pk_connect_start(pk_loop_poller(session->loop), &order, on_connected, session, &made);
+    if (session->connect == NULL)
+        take_connection(session, &made, NULL);
 }
 
 static bool rewrite_startup(pk_session *session, pk_span packet, pk_error *err)
@@ -237,18 +380,34 @@ void pk_session_send_startup(pk_session *session)
 static void login_is_over(pk_session *session)
 {
     if (session->logging_in)
-        session->loop->logging_in--;
+        atomic_fetch_sub(&session->loop->hub->logging_in, 1);
     session->logging_in = false;
+}
+
+/* False: there is no room after all. */
+static bool count_login(pk_session *session, pk_error *err)
+{
+    pk_limits *limits = session->loop->hub->limits;
+    session->counted[PK_LIMIT_DATABASE] =
+        pk_limits_take(limits, PK_LIMIT_DATABASE, session->database, err);
+    if (!session->counted[PK_LIMIT_DATABASE])
+        return false;
+    session->counted[PK_LIMIT_ROLE] = pk_limits_take(limits, PK_LIMIT_ROLE, session->login, err);
+    return session->counted[PK_LIMIT_ROLE];
 }
 
 void pk_session_welcome(pk_session *session)
 {
+    char name[PK_ADDRESS_TEXT];
+    pk_error err;
     session->deadline = 0;
     login_is_over(session);
     session->client.sensitive = session->backend.sensitive = false;
     pk_buf_clear(&session->removed);
     pk_log_debug("session %llu: %s is logged in from %s", NUMBER(session),
-                 session->user == NULL ? "(unknown)" : session->user, session->client_name);
+                 session->user == NULL ? "(unknown)" : session->user, peer_name(session, name));
+    if (!count_login(session, &err))
+        pk_session_fatal(session, &err);
 }
 
 void pk_session_resume(pk_session *session)
@@ -262,9 +421,9 @@ void pk_session_begin_closing(pk_session *session)
 {
     session->deadline = now(session) + CLOSING_MS;
     if (session->running != 0)
-        pk_engine_cancel(session->loop->engine, session->running);
+        pk_engine_cancel(session->loop->hub->engine, session->running);
     bool between_messages = session->client_left == 0 || session->client_drop;
-    if (session->backend.fd >= 0 && !session->goodbye_sent && between_messages) {
+    if (pk_stream_is_open(&session->backend) && !session->goodbye_sent && between_messages) {
         PK_AUTO(pk_buf_clear) pk_buf goodbye = PK_BUF_MAX(16);
         if (pk_reply_empty(&goodbye, 'X'))
             pk_stream_write(&session->backend, pk_buf_span(&goodbye));
@@ -327,40 +486,54 @@ static bool is_flushed(const pk_session *session)
     return client && pk_stream_unsent(&session->backend) == 0;
 }
 
-static void free_session(pk_session *session)
+static void free_session(pk_grave *grave)
+{
+    pk_session *session = (pk_session *)grave;
+    pk_replyq_clear(&session->replies);
+    pk_buf_clear(&session->removed);
+    pk_request_free(session->request);
+    pk_lockstep_forget(session);
+    pk_free(session->nonce);
+    pk_free(session->refusal);
+    pk_free(session->user);
+    pk_free(session->login);
+    pk_free(session->database);
+    pk_free(session);
+}
+
+static void delist(pk_session *session)
 {
     pk_loop *loop = session->loop;
     *session->at = session->next;
     if (session->next != NULL)
         session->next->at = session->at;
     loop->session_count--;
+    atomic_fetch_sub(&loop->load, 1);
+    atomic_fetch_sub(&loop->hub->sessions, 1);
     login_is_over(session);
-    pk_replyq_clear(&session->replies);
-    pk_buf_clear(&session->removed);
-    pk_request_free(session->request);
-    pk_lockstep_forget(session);
-    pk_free(session->refusal);
-    pk_free(session->user);
-    pk_free(session->database);
-    pk_free(session);
-    loop->session_gone(loop);
+    leave(session);
+    pk_poller_bury(pk_loop_poller(loop), &session->grave);
+    if (loop->draining && loop->session_count == 0)
+        loop->hub->loop_is_empty(loop->hub->ctx);
 }
 
 static void close_all(pk_session *session)
 {
+    if (session->buried)
+        return;
+    session->buried = true;
     pk_cancel_forget(session);
-    if (session->connect != NULL)
-        pk_connect_abandon(session->connect);
-    session->connect = NULL;
+    pk_connect_abandon(pk_steal(&session->connect));
     if (session->forwards_cancel)
         session->loop->cancels--;
     session->forwards_cancel = false;
     if (session->running != 0)
-        pk_engine_cancel(session->loop->engine, session->running);
+        pk_engine_cancel(session->loop->hub->engine, session->running);
     session->running = 0;
     pk_session_forget_keys(session);
     pk_stream_close(&session->client);
     pk_stream_close(&session->backend);
+    delist(session);
 }
 
 /* ---- draining ---- */
@@ -423,7 +596,7 @@ void pk_session_tick(pk_loop *loop)
     for (pk_session *session = loop->sessions; session != NULL; session = next) {
         next = session->next;
         if (session->deadline == 0 || session->state == PK_ST_CLOSED ||
-            uv_now(&loop->uv) < session->deadline)
+            now(session) < session->deadline)
             continue;
         session->deadline = 0;
         pk_session_event(session, PK_EV_TIMEOUT);
@@ -509,7 +682,7 @@ static void client_ended(pk_stream *stream, int why)
                     NUMBER(session));
     else
         pk_log_debug("session %llu: the client left (%s)", NUMBER(session),
-                     why == 0 ? "end" : uv_strerror(-why));
+                     why == 0 ? "end" : pk_errno_text(why));
     session->client_gone = true;
     pk_session_event(session, PK_EV_CLIENT_LOST);
 }
@@ -518,7 +691,7 @@ static void backend_ended(pk_stream *stream, int why)
 {
     pk_session *session = session_of(stream);
     pk_log_debug("session %llu: the server closed (%s)", NUMBER(session),
-                 why == 0 ? "end" : uv_strerror(-why));
+                 why == 0 ? "end" : pk_errno_text(why));
     pk_session_event(session, PK_EV_BACKEND_LOST);
 }
 
@@ -543,21 +716,21 @@ static void settle(pk_stream *stream)
     pk_session_settle(session_of(stream));
 }
 
-static void on_closed(pk_stream *stream)
+static void backend_secured(pk_stream *stream)
 {
-    pk_session *session = session_of(stream);
-    session->handles--;
-    if (session->handles == 0)
-        free_session(session);
+    (void)stream; /* its TLS is there before it is opened */
 }
 
-static const pk_stream_owner client_owner = {client_input,   client_may_read, client_ended,
-                                             client_hung_up, settle,          on_closed};
-static const pk_stream_owner backend_owner = {backend_input,   backend_may_read, backend_ended,
-                                              backend_hung_up, settle,           on_closed};
+static const pk_stream_owner client_owner = {
+    client_input, client_may_read, client_secured, client_ended, client_hung_up, settle};
+static const pk_stream_owner backend_owner = {
+    backend_input, backend_may_read, backend_secured, backend_ended, backend_hung_up, settle};
 
-void pk_session_settle(pk_session *session)
+static void step_on(pk_session *session)
 {
+    if (session->connect_due &&
+        (session->state == PK_ST_CONNECT || session->state == PK_ST_CANCEL))
+        begin_to_connect(session);
     if (session->client.broken && !session->client_gone) {
         session->client_gone = true;
         pk_session_event(session, PK_EV_CLIENT_LOST);
@@ -572,52 +745,44 @@ void pk_session_settle(pk_session *session)
         drain(session, false);
     if (session->state == PK_ST_CLOSING && is_flushed(session))
         pk_session_event(session, PK_EV_FLUSHED);
-    if (session->state == PK_ST_CLOSED) {
+}
+
+void pk_session_settle(pk_session *session)
+{
+    pk_state before;
+    do {
+        step_on(session);
+        before = session->state;
+        if (before == PK_ST_CLOSED)
+            break;
+        pk_stream_update(&session->client);
+        pk_stream_update(&session->backend);
+    } while (session->state != before); /* one could not be watched */
+    if (session->state == PK_ST_CLOSED)
         close_all(session);
-        return;
-    }
-    pk_stream_update(&session->client);
-    pk_stream_update(&session->backend);
 }
 
 /* ---- birth ---- */
 
-static void name_peer(pk_session *session, const pk_peer_address *peer)
-{
-    char host[46] = "";
-    char port[8] = "";
-    const struct sockaddr_in *in = (const struct sockaddr_in *)&peer->address;
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&peer->address;
-    sa_family_t family = peer->address.ss_family;
-    if (family == AF_INET)
-        session->secure_peer = ntohl(in->sin_addr.s_addr) >> 24 == 127;
-    else if (family == AF_INET6)
-        session->secure_peer = IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
-    else
-        session->secure_peer = family == AF_UNIX;
-    if (getnameinfo((const struct sockaddr *)&peer->address, peer->len, host, sizeof host, port,
-                    sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        (void)snprintf(session->client_name, sizeof session->client_name, "[local]");
-    else
-        (void)snprintf(session->client_name, sizeof session->client_name, "%s:%s", host, port);
-}
-
 static void enlist(pk_session *session)
 {
     pk_loop *loop = session->loop;
-    session->number = ++loop->last_session;
+    session->number = atomic_fetch_add(&loop->hub->last_session, 1) + 1;
     session->next = loop->sessions;
     if (session->next != NULL)
         session->next->at = &session->next;
     session->at = &loop->sessions;
     loop->sessions = session;
     loop->session_count++;
+    atomic_fetch_add(&loop->hub->sessions, 1);
+    atomic_fetch_add(&loop->hub->logging_in, 1);
+    session->logging_in = true;
 }
 
 /* Strangers could take all descriptors. Who says nothing goes first; if all have begun to log in,
  * it is the new one that goes. The answer is one small packet into an empty socket; if it
  * does not go at once, it does not go. */
-void pk_session_turn_away(pk_loop *loop, int fd, const char *why)
+void pk_session_turn_away(pk_hub *hub, int fd, const char *why)
 {
     PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(FATAL_REPLY_MAX);
     pk_error err;
@@ -625,43 +790,43 @@ void pk_session_turn_away(pk_loop *loop, int fd, const char *why)
     if (pk_reply_error(&out, "SQL_ASCII", &err, true))
         (void)!send(fd, pk_buf_span(&out).ptr, pk_buf_span(&out).len, MSG_NOSIGNAL);
     (void)close(fd);
-    if (loop->turned_away_at != 0 && uv_now(&loop->uv) < loop->turned_away_at + TURNED_AWAY_MS)
-        return;
-    loop->turned_away_at = uv_now(&loop->uv);
-    pk_log_warning("%s: more are turned away", why);
+    const uint64_t at = (uint64_t)pk_clock_system.mono_us(&pk_clock_system) / 1000;
+    uint_fast64_t last = atomic_load(&hub->turned_away_at);
+    if ((last == 0 || at >= last + TURNED_AWAY_MS) &&
+        atomic_compare_exchange_strong(&hub->turned_away_at, &last, at))
+        pk_log_warning("%s: more are turned away", why);
 }
 
-void pk_session_accept(pk_loop *loop, int fd, const pk_peer_address *peer)
+static bool is_crowded(pk_loop *loop)
 {
-    pk_error err;
-    if (loop->logging_in >= loop->logging_in_max && !pk_session_close_oldest(loop)) {
-        pk_session_turn_away(loop, fd, "too many connections that have not logged in");
+    const size_t room = atomic_load(&loop->hub->logging_in_room);
+    size_t most = loop->settings->logging_in_max;
+    if (room > 0 && room < most)
+        most = room;
+    return atomic_load(&loop->hub->logging_in) >= most;
+}
+
+void pk_session_accept(pk_loop *loop, int fd, const pk_address *peer)
+{
+    char name[PK_ADDRESS_TEXT];
+    if (is_crowded(loop) && !pk_session_close_oldest(loop)) {
+        atomic_fetch_sub(&loop->load, 1);
+        pk_session_turn_away(loop->hub, fd, "too many connections that have not logged in");
         return;
     }
     pk_session *session = pk_new(pk_session);
+    session->grave.free = free_session;
     session->loop = loop;
     session->state = PK_ST_START;
-    session->client.fd = session->backend.fd = -1;
-    session->client.owner = &client_owner;
-    session->backend.owner = &backend_owner;
-    session->client.ctx = session->backend.ctx = session;
-    session->client.block = session->backend.block = loop->block;
+    pk_stream_init(&session->client, &loop->streams, &client_owner, session);
+    pk_stream_init(&session->backend, &loop->streams, &backend_owner, session);
     session->client.sensitive = true;
     session->standard_conforming = true;
+    session->peer = *peer;
     (void)snprintf(session->encoding, sizeof session->encoding, "SQL_ASCII");
-    if (!pk_stream_open(&session->client, &loop->uv, fd, &err)) {
-        pk_log_fault(PK_LOG_ERROR, "a connection could not be taken", &err);
-        (void)close(fd);
-        pk_free(session);
-        return;
-    }
-    session->handles = 1;
-    session->deadline = now(session) + loop->login_timeout_ms;
-    pk_socket_tune(fd);
-    name_peer(session, peer);
+    pk_stream_open(&session->client, fd, NULL);
+    session->deadline = now(session) + loop->settings->login_timeout_ms;
     enlist(session);
-    session->logging_in = true;
-    loop->logging_in++;
-    pk_log_debug("session %llu: connection from %s", NUMBER(session), session->client_name);
+    pk_log_debug("session %llu: connection from %s", NUMBER(session), peer_name(session, name));
     pk_session_settle(session);
 }

@@ -4,13 +4,16 @@
  * ours, lockstep keeps the prepared ones, cancel keeps the keys, session_state says what may follow
  * what. Loop thread only.
  *
- * A session frees itself, in libuv's close callback, after both sockets are closed; until then
- * every callback may still look at it. Nothing inside a callback closes a socket: the state becomes
- * CLOSED, and pk_session_settle, which ends every callback, does the closing.
+ * Nothing inside a callback closes a socket: the state becomes CLOSED, and pk_session_settle, which
+ * ends every callback, does the closing. The memory is the poller's from then on, which frees it
+ * when its round is over; until then every callback may still look at it.
+ *
+ * Ten thousand of these are idle: whatever is rare is a pointer.
  */
 #ifndef PK_PROXY_SESSION_H
 #define PK_PROXY_SESSION_H
 
+#include "proxy/connect.h"
 #include "proxy/loop.h"
 #include "proxy/names.h"
 #include "proxy/replyq.h"
@@ -19,24 +22,23 @@
 #include "proxy/wire.h"
 
 /* Identity, for cancelling: of the session's backend, or, in state CANCEL, what the client sent. */
-typedef struct pk_cancel_key {
-    uint32_t pid;
-    size_t len;
-    char bytes[];
-} pk_cancel_key;
-
+typedef struct pk_cancel_key pk_cancel_key;
 typedef struct pk_step pk_step;
 
 struct pk_session {
+    pk_grave grave;         /* first */
     pk_session *next, **at; /* in the loop's list */
     pk_loop *loop;
     uint64_t number;
     pk_state state;
     uint64_t deadline; /* uv_now; 0: none. Then the event is TIMEOUT. */
     pk_stream client, backend;
-    bool logging_in;     /* counted by the loop as not logged in */
-    unsigned handles;    /* streams that libuv still holds */
     pk_connect *connect; /* while connecting */
+    bool connect_due;    /* settle: begin to connect */
+    bool buried;         /* over, and the memory is the poller's */
+    bool exact_backend;  /* a cancel request: to backend_at only */
+    bool logging_in;     /* counted as not logged in */
+    bool counted[PK_LIMIT_COUNT];
 
     /* Messages from the client. */
     size_t client_left;  /* bytes of the current one that are still to come */
@@ -46,6 +48,7 @@ struct pk_session {
     bool client_stalled; /* too many unanswered messages: it waits for some answers */
     bool client_gone, goodbye_sent;
     bool ssl_asked, gss_asked;
+    bool direct_tls; /* TLS without asking: ALPN is demanded */
     bool resume; /* settle: look at what is held again */
 
     /* Messages from the server. */
@@ -58,22 +61,19 @@ struct pk_session {
     char encoding[24];        /* client_encoding */
     bool standard_conforming; /* standard_conforming_strings */
     bool walsender;           /* replication: never intercepted */
-    bool secure_peer;         /* loopback or Unix socket */
     char *user;               /* session_authorization; NULL: not reported */
-    char *database;
-    char client_name[64]; /* address:port */
-    pk_peer_address backend_at;
+    char *database, *login;   /* of the startup packet, as the server takes them */
+    pk_address peer, backend_at;
     pk_cancel_key *key;
-    pk_session *next_key; /* in the loop's table of cancel keys */
     bool forwards_cancel;
     pk_buf removed;   /* options taken out of the startup packet */
     uint32_t version; /* its protocol version */
     bool negotiate;   /* a NegotiateProtocolVersion is ours to send or to mend */
 
     /* A statement of ours (intercept). */
-    char nonce[40];      /* "" until one is needed */
+    char *nonce;         /* NULL until one is needed */
     pk_request *request; /* waits for its stand-in, or is done and waits to be told */
-    uint64_t running;    /* number of the one in the engine; 0: none */
+    uint64_t running;    /* number of the one in the engine; 0: none. pk_cancel_note_running */
     pk_error *refusal;   /* told when the server's own error arrives */
     bool refusing_query; /* of a Query: ReadyForQuery follows */
     bool check_answered, check_failed, check_proved;
@@ -88,9 +88,9 @@ struct pk_session {
 };
 
 /* Takes the descriptor, whatever happens. `peer` is the client's address. */
-void pk_session_accept(pk_loop *loop, int fd, const pk_peer_address *peer);
+void pk_session_accept(pk_loop *loop, int fd, const pk_address *peer);
 /* Answers 53300 and closes the descriptor. */
-void pk_session_turn_away(pk_loop *loop, int fd, const char *why);
+void pk_session_turn_away(pk_hub *hub, int fd, const char *why);
 /* Ends every callback: does what became possible, watches what is wanted, closes what is over. */
 void pk_session_settle(pk_session *session);
 pk_session *pk_session_find(pk_loop *loop, uint64_t number);
@@ -111,6 +111,8 @@ void pk_session_send(pk_session *session, const pk_buf *message);
 void pk_session_fatal(pk_session *session, const pk_error *err);
 /* The master keys it opened are closed: identity or state of the session is not what it was. */
 void pk_session_forget_keys(pk_session *session);
+/* Has it come over the loopback interface, a Unix socket, or with TLS? */
+bool pk_session_is_secure(const pk_session *session);
 /* Are the client's further messages held back? */
 bool pk_session_is_holding(const pk_session *session);
 

@@ -1,38 +1,77 @@
 /*
- * One poll callback does everything: flush, read at most TURNS full blocks, tell the owner. A short
- * read ends the round, which saves the recv that would only say EAGAIN. A peer's hang-up is watched
- * at all times, also while reading is stopped, but only once: epoll would repeat it for ever.
+ * One callback does everything: flush, read at most TURNS full blocks, tell the owner. A short read
+ * ends the round, which saves the recv that would only say EAGAIN. A peer's hang-up is watched at
+ * all times, also while reading is stopped, but only once: epoll would repeat it for ever.
  *
  * The block has headroom: a few bytes left over from the last round are put in front of the new
  * ones there, so that a header cut in two costs no allocation.
+ *
+ * TLS changes three things. A short read says nothing, because a record ends where it ends: reading
+ * goes on until TLS has no more. Bytes may be waiting inside of TLS while the socket is silent; if
+ * the owner did not want them then, update asks for another call later. And reading may have to
+ * wait until the socket takes bytes, writing until some come.
  */
 #include "proxy/stream.h"
+
+#include "base/log.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define TURNS 16
+
+/* ---- the descriptor ---- */
+
+static ssize_t tls_recv(pk_stream *stream, char *to, size_t room)
+{
+    pk_tls_stop stop = PK_TLS_BROKEN;
+    const ssize_t got = pk_tls_read(stream->tls, to, room, &stop);
+    stream->read_wants_write = got < 0 && stop == PK_TLS_WANTS_WRITE;
+    stream->more = got >= 0;
+    if (got >= 0)
+        return got;
+    if (stop == PK_TLS_ENDED)
+        return 0;
+    errno = stop == PK_TLS_BROKEN ? ECONNRESET : EAGAIN;
+    return -1;
+}
 
 static ssize_t stream_recv(pk_stream *stream, char *to, size_t room)
 {
     ssize_t got;
+    if (stream->tls != NULL)
+        return tls_recv(stream, to, room);
     do
-        got = recv(stream->fd, to, room, 0);
+        got = recv(stream->watch.fd, to, room, 0);
     while (got < 0 && errno == EINTR);
     return got;
+}
+
+static ssize_t tls_send(pk_stream *stream, pk_span bytes)
+{
+    pk_tls_stop stop = PK_TLS_BROKEN;
+    const ssize_t sent = pk_tls_write(stream->tls, bytes, &stop);
+    stream->write_wants_read = sent < 0 && stop == PK_TLS_WANTS_READ;
+    if (sent >= 0)
+        return sent;
+    errno = stop == PK_TLS_WANTS_READ || stop == PK_TLS_WANTS_WRITE ? EAGAIN : EPIPE;
+    return -1;
 }
 
 static ssize_t stream_send(pk_stream *stream, pk_span bytes)
 {
     ssize_t sent;
+    if (stream->tls != NULL)
+        return tls_send(stream, bytes);
     do
-        sent = send(stream->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+        sent = send(stream->watch.fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
     return sent;
 }
+
+/* ---- input ---- */
 
 static void end_input(pk_stream *stream, int why)
 {
@@ -56,7 +95,7 @@ static void keep(pk_stream *stream, pk_span rest)
 /* `len` new bytes stand in the block behind its headroom. */
 static void deliver(pk_stream *stream, size_t len)
 {
-    char *bytes = stream->block->bytes + PK_STREAM_HEADROOM;
+    char *bytes = stream->loop->bytes + PK_STREAM_HEADROOM;
     if (pk_buf_span(&stream->in).len > 0) {
         if (!pk_buf_append(&stream->in, bytes, len, NULL)) {
             end_input(stream, ENOBUFS);
@@ -73,7 +112,7 @@ static void deliver(pk_stream *stream, size_t len)
     pk_span all = {bytes - carry, len + carry};
     size_t done = stream->owner->input(stream, all);
     assert(done <= all.len);
-    if (stream->fd >= 0)
+    if (pk_stream_is_open(stream))
         keep(stream, (pk_span){all.ptr + done, all.len - done});
     if (stream->sensitive || stream->soiled || all.len - done > PK_STREAM_CARRY)
         pk_wipe(bytes - carry, all.len);
@@ -83,10 +122,11 @@ static void deliver(pk_stream *stream, size_t len)
 static void read_input(pk_stream *stream)
 {
     for (int turn = 0; turn < TURNS; turn++) {
-        if (stream->fd < 0 || stream->ended || !stream->owner->may_read(stream))
+        if (!pk_stream_is_open(stream) || stream->ended || stream->shaking ||
+            !stream->owner->may_read(stream))
             return;
         ssize_t got =
-            stream_recv(stream, stream->block->bytes + PK_STREAM_HEADROOM, PK_STREAM_READ_SIZE);
+            stream_recv(stream, stream->loop->bytes + PK_STREAM_HEADROOM, PK_STREAM_READ_SIZE);
         if (got < 0 && errno == EAGAIN)
             return;
         if (got <= 0) {
@@ -94,15 +134,18 @@ static void read_input(pk_stream *stream)
             return;
         }
         deliver(stream, (size_t)got);
-        if ((size_t)got < PK_STREAM_READ_SIZE)
+        if ((size_t)got < PK_STREAM_READ_SIZE && stream->tls == NULL)
             return;
     }
 }
+
+/* ---- output ---- */
 
 static void break_output(pk_stream *stream)
 {
     stream->broken = true;
     stream->congested = false;
+    stream->write_wants_read = false;
     pk_buf_clear(&stream->out);
 }
 
@@ -124,44 +167,103 @@ static void flush_output(pk_stream *stream)
         pk_buf_clear(&stream->out);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+/* ---- TLS begins ---- */
+
+static void shake_hands(pk_stream *stream)
 {
-    pk_stream *stream = poll->data;
-    if (stream->fd < 0)
-        return;
-    if (status < 0) { /* POLLERR; libuv does not watch it any more */
-        stream->mask = 0;
-        events = UV_READABLE;
+    pk_error err = {0};
+    pk_tls_stop stop = PK_TLS_BROKEN;
+    stream->read_wants_write = false;
+    if (pk_tls_handshake(stream->tls, &stop, &err)) {
+        stream->shaking = false;
+        stream->more = true;
+        stream->owner->secured(stream);
+    } else if (stop == PK_TLS_WANTS_WRITE) {
+        stream->read_wants_write = true;
+    } else if (stop != PK_TLS_WANTS_READ) {
+        pk_log_info("TLS handshake failed: %s", err.message);
+        stream->shaking = false;
+        break_output(stream);
+        end_input(stream, stop == PK_TLS_ENDED ? 0 : EPROTO);
     }
-    if (events & UV_WRITABLE)
+}
+
+void pk_stream_accept_tls(pk_stream *stream, pk_tls *tls, pk_span begun)
+{
+    pk_error err = {0};
+    if (pk_stream_unsent(stream) == 0)
+        stream->tls = pk_tls_accept(tls, stream->watch.fd, begun, &err);
+    if (stream->tls == NULL) {
+        break_output(stream);
+        end_input(stream, ENOBUFS);
+        return;
+    }
+    stream->shaking = true;
+    if (begun.len > 0) /* it may be all that comes before an answer */
+        pk_watch_again(&stream->loop->poller, &stream->watch);
+}
+
+/* ---- events ---- */
+
+static void on_failure(pk_stream *stream)
+{
+    read_input(stream); /* the cause, behind what is still there to be read */
+    if (!pk_stream_is_open(stream))
+        return;
+    break_output(stream); /* nothing goes out any more */
+    if (!stream->hung_up && !stream->ended)
+        stream->owner->hung_up(stream, true);
+    stream->hung_up = true;
+}
+
+static void on_ready(pk_watch *watch, unsigned events)
+{
+    pk_stream *stream = (pk_stream *)watch;
+    const bool readable = (events & PK_READABLE) != 0;
+    const bool writable = (events & PK_WRITABLE) != 0;
+    if (stream->shaking && (events & (PK_READABLE | PK_WRITABLE)))
+        shake_hands(stream);
+    if (writable || (readable && stream->write_wants_read))
         flush_output(stream);
-    if (events & UV_READABLE)
+    if (events & PK_FAILED)
+        on_failure(stream);
+    else if (readable || (writable && stream->read_wants_write))
         read_input(stream);
-    if (status < 0 && stream->fd >= 0)
-        break_output(stream); /* nothing goes out any more; watched, it would fail at once again */
-    if ((status < 0 || (events & UV_DISCONNECT)) && !stream->hung_up) {
+    if ((events & PK_HUNG_UP) && !stream->hung_up) {
         stream->hung_up = true;
-        if (stream->fd >= 0 && !stream->ended)
-            stream->owner->hung_up(stream, status < 0);
+        if (pk_stream_is_open(stream) && !stream->ended)
+            stream->owner->hung_up(stream, false);
     }
     stream->owner->settle(stream);
 }
 
-bool pk_stream_open(pk_stream *stream, uv_loop_t *loop, int fd, pk_error *err)
+/* ---- what the owner calls ---- */
+
+void pk_stream_init(pk_stream *stream, pk_stream_loop *loop, const pk_stream_owner *owner,
+                    void *ctx)
 {
-    int rc = uv_poll_init(loop, &stream->poll, fd);
-    if (rc < 0)
-        return pk_fail(err, PK_E_SYSTEM, "could not watch a socket: %s", uv_strerror(rc));
-    stream->poll.data = stream;
-    stream->fd = fd;
-    stream->in = PK_BUF_SECRET(PK_STREAM_IN_MAX);
-    stream->out = PK_BUF_SECRET(PK_STREAM_OUT_MAX);
-    return true;
+    *stream = (pk_stream){.watch = {.ready = on_ready, .fd = -1},
+                          .owner = owner,
+                          .ctx = ctx,
+                          .loop = loop,
+                          .in = PK_BUF_SECRET(PK_STREAM_IN_MAX),
+                          .out = PK_BUF_SECRET(PK_STREAM_OUT_MAX)};
+}
+
+void pk_stream_open(pk_stream *stream, int fd, pk_tls_link *tls)
+{
+    stream->watch.fd = fd;
+    stream->tls = tls;
+}
+
+bool pk_stream_is_open(const pk_stream *stream)
+{
+    return stream->watch.fd >= 0;
 }
 
 void pk_stream_write(pk_stream *stream, pk_span bytes)
 {
-    if (stream->fd < 0 || stream->broken || bytes.len == 0)
+    if (!pk_stream_is_open(stream) || stream->broken || bytes.len == 0)
         return;
     if (pk_stream_unsent(stream) == 0) {
         ssize_t sent = stream_send(stream, bytes);
@@ -212,48 +314,42 @@ void pk_stream_process(pk_stream *stream)
     if (held.len == 0)
         return;
     size_t done = stream->owner->input(stream, held);
-    if (stream->fd >= 0)
+    if (pk_stream_is_open(stream))
         pk_stream_consume(stream, done);
 }
 
 void pk_stream_update(pk_stream *stream)
 {
-    int mask = 0;
-    if (stream->fd < 0)
+    unsigned mask = 0;
+    if (!pk_stream_is_open(stream))
         return;
-    if (!stream->ended && stream->owner->may_read(stream))
-        mask |= UV_READABLE;
-    if (pk_stream_unsent(stream) > 0)
-        mask |= UV_WRITABLE;
+    const bool reads = !stream->ended && (stream->shaking || stream->owner->may_read(stream));
+    if (reads || stream->write_wants_read)
+        mask |= PK_READABLE;
+    if ((pk_stream_unsent(stream) > 0 && !stream->write_wants_read) || stream->read_wants_write)
+        mask |= PK_WRITABLE;
     if (!stream->hung_up)
-        mask |= UV_DISCONNECT;
-    if (mask == stream->mask)
-        return;
-    stream->mask = mask;
-    int rc = mask == 0 ? uv_poll_stop(&stream->poll) : uv_poll_start(&stream->poll, mask, on_poll);
-    assert(rc == 0);
-    (void)rc;
+        mask |= PK_HUNG_UP;
+    if (!pk_watch_set(&stream->loop->poller, &stream->watch, mask)) {
+        break_output(stream);
+        end_input(stream, errno);
+    } else if (reads && stream->more && !stream->shaking) {
+        pk_watch_again(&stream->loop->poller, &stream->watch);
+    }
 }
 
 void pk_stream_finish(pk_stream *stream)
 {
-    if (stream->fd >= 0)
-        (void)shutdown(stream->fd, SHUT_WR);
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    pk_stream *stream = handle->data;
-    stream->owner->closed(stream);
+    if (pk_stream_is_open(stream))
+        (void)shutdown(stream->watch.fd, SHUT_WR);
 }
 
 void pk_stream_close(pk_stream *stream)
 {
-    if (stream->fd < 0)
+    if (!pk_stream_is_open(stream))
         return;
-    uv_close((uv_handle_t *)&stream->poll, on_closed);
-    (void)close(stream->fd);
-    stream->fd = -1;
+    pk_tls_link_free(pk_steal(&stream->tls));
+    pk_watch_close(&stream->loop->poller, &stream->watch);
     pk_buf_clear(&stream->in);
     pk_buf_clear(&stream->out);
     pk_wipe(stream->carry, sizeof stream->carry);
