@@ -40,6 +40,7 @@
     X(PK_E_IO, "58030", "input or output failed")                                                  \
     X(PK_E_UNDEFINED_FILE, "58P01", "file does not exist")                                         \
     X(PK_E_DUPLICATE_FILE, "58P02", "file exists already")                                         \
+    X(PK_E_CONFIG_FILE, "F0000", "a file that the configuration names will not do")                \
     X(PK_E_INTERNAL, "XX000", "internal error")                                                    \
     X(PK_E_CORRUPT, "XX001", "damaged or forged data")
 

@@ -10,6 +10,7 @@
 #include "proxy/relay.h"
 
 #include "base/log.h"
+#include "proxy/auth.h"
 #include "proxy/cancel.h"
 #include "proxy/intercept.h"
 #include "proxy/lockstep.h"
@@ -236,9 +237,11 @@ static bool is_fatal(pk_span message)
 }
 
 /* So many bytes of a message must be there before it can be judged; 0: its header says it all. */
-static size_t looked_at(const pk_session *session, pk_header header)
+static size_t looked_at(const pk_session *session, pk_header header, pk_span bytes)
 {
     switch (header.type) {
+    case 'R':
+        return pk_auth_look(session, header, bytes);
     case 'S':
     case 'Z':
         return header.size;
@@ -330,6 +333,10 @@ static pk_answer judge(pk_session *session, cursor *c, pk_header header, pk_span
             return PK_ANSWER_SWALLOW;
     }
     note_message(session, header, message);
+    if (header.type == 'R' && pk_auth_look(session, header, message) > 0) {
+        flush_run(c); /* something may be said in its place */
+        return pk_auth_answer(session, header, message);
+    }
     if (header.type == 'Z' && session->state == PK_ST_LOGIN)
         pk_session_event(session, PK_EV_READY);
     return pk_intercept_answer(session, header, message);
@@ -352,7 +359,7 @@ static bool server_step(pk_session *session, cursor *c)
     pk_framing framing = pk_wire_server(rest_of(c), &header);
     if (framing == PK_FRAMING_MORE)
         return false;
-    size_t needed = framing == PK_FRAMING_OK ? looked_at(session, header) : 0;
+    size_t needed = framing == PK_FRAMING_OK ? looked_at(session, header, rest_of(c)) : 0;
     if (framing != PK_FRAMING_OK || needed > PK_WIRE_SHORT_MAX) {
         server_violation(session, c);
         return false;

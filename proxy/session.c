@@ -305,6 +305,24 @@ static void not_connected(pk_session *session, const pk_error *err)
     pk_session_event(session, PK_EV_REFUSED);
 }
 
+/* Channel binding cannot work then, and its failure tells nobody why: said once. */
+static void compare_certificates(const pk_session *session)
+{
+    uint8_t ours[32];
+    uint8_t theirs[32];
+    pk_settings *settings = session->loop->settings;
+    if (session->backend.tls == NULL || settings->client_tls == NULL ||
+        atomic_exchange(&settings->certificates_compared, true))
+        return;
+    pk_tls_digest(settings->client_tls, ours);
+    pk_tls_link_peer_digest(session->backend.tls, theirs);
+    if (!pk_span_equal(pk_span_bytes(ours, sizeof ours), pk_span_bytes(theirs, sizeof theirs)))
+        pk_log_warning("pgkeep and the server show different certificates: clients that use "
+                       "channel binding with SCRAM cannot log in; give pgkeep the server's "
+                       "certificate, or connect to the server without TLS (server_tls.sslmode = "
+                       "disable), or clients channel_binding=disable");
+}
+
 static void take_connection(pk_session *session, const pk_connection *made, const pk_error *err)
 {
     const pk_hub *hub = session->loop->hub;
@@ -315,6 +333,7 @@ static void take_connection(pk_session *session, const pk_connection *made, cons
     }
     pk_stream_open(&session->backend, made->fd, made->tls);
     session->backend_at = made->to;
+    compare_certificates(session);
     if (pk_address_is_circle(made->fd, &made->to, hub->listening, hub->listening_count))
         refuse_circle(session);
     else

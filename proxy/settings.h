@@ -21,6 +21,7 @@ typedef struct pk_settings {
     uint64_t login_timeout_ms, drain_timeout_ms;
     uint32_t logging_in_max; /* connections that have not logged in */
     uint32_t limits[PK_LIMIT_COUNT];
+    atomic_bool certificates_compared; /* ours and the server's, for the warning */
     bool cleartext_passwords; /* may go over a plain connection to a server that has TLS */
 } pk_settings;
 

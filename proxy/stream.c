@@ -7,8 +7,8 @@
  * ones there, so that a header cut in two costs no allocation.
  *
  * TLS changes three things. A short read says nothing, because a record ends where it ends: reading
- * goes on until TLS has no more. Bytes may be waiting inside of TLS while the socket is silent; if
- * the owner did not want them then, update asks for another call later. And reading may have to
+ * goes on while TLS has something left. That may be while the socket is silent; if the owner did
+ * not want it then, update asks for another call later. And reading may have to
  * wait until the socket takes bytes, writing until some come.
  */
 #include "proxy/stream.h"
@@ -29,7 +29,7 @@ static ssize_t tls_recv(pk_stream *stream, char *to, size_t room)
     pk_tls_stop stop = PK_TLS_BROKEN;
     const ssize_t got = pk_tls_read(stream->tls, to, room, &stop);
     stream->read_wants_write = got < 0 && stop == PK_TLS_WANTS_WRITE;
-    stream->more = got >= 0;
+    stream->more = got >= 0 && pk_tls_has_pending(stream->tls);
     if (got >= 0)
         return got;
     if (stop == PK_TLS_ENDED)
@@ -134,7 +134,7 @@ static void read_input(pk_stream *stream)
             return;
         }
         deliver(stream, (size_t)got);
-        if ((size_t)got < PK_STREAM_READ_SIZE && stream->tls == NULL)
+        if (stream->tls == NULL ? (size_t)got < PK_STREAM_READ_SIZE : !stream->more)
             return;
     }
 }
@@ -340,8 +340,11 @@ void pk_stream_update(pk_stream *stream)
 
 void pk_stream_finish(pk_stream *stream)
 {
-    if (pk_stream_is_open(stream))
-        (void)shutdown(stream->watch.fd, SHUT_WR);
+    if (!pk_stream_is_open(stream))
+        return;
+    if (stream->tls != NULL)
+        pk_tls_goodbye(stream->tls);
+    (void)shutdown(stream->watch.fd, SHUT_WR);
 }
 
 void pk_stream_close(pk_stream *stream)

@@ -75,6 +75,8 @@ pk_tls_link *pk_tls_accept(pk_tls *tls, int fd, pk_span begun, pk_error *err) PK
 pk_tls_link *pk_tls_connect(pk_tls *tls, int fd, pk_error *err) PK_MUST_USE;
 /* Sends close_notify if it can be sent at once, and frees. Does not close the descriptor. */
 void pk_tls_link_free(pk_tls_link *link);
+/* Nothing more is written: close_notify, if it can be sent at once. */
+void pk_tls_goodbye(pk_tls_link *link);
 
 /* True: done. False with *stop; BROKEN and ENDED: `err` says why, in words for the log (08P01,
  * 28000 the peer's certificate will not do). Never blocks. */
