@@ -129,13 +129,8 @@ static bool load_pair(pk_tls *tls, const pk_tls_files *files, pk_error *err)
         return false;
     if (SSL_CTX_use_certificate_chain_file(tls->ctx, files->cert) != 1)
         return bad_file("certificate", files->cert, err);
-    if (!load_key(tls, files->key, err))
+    if (!load_key(tls, files->key, err)) /* also if it is not the certificate's */
         return false;
-    if (SSL_CTX_check_private_key(tls->ctx) != 1) {
-        ERR_clear_error();
-        return pk_fail(err, PK_E_CONFIG_FILE,
-                       "private key file \"%s\" does not belong to the certificate", files->key);
-    }
     unsigned len = sizeof tls->digest;
     return X509_digest(SSL_CTX_get0_certificate(tls->ctx), EVP_sha256(), tls->digest, &len) == 1 ||
            bad_file("certificate", files->cert, err);
