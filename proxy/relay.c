@@ -337,8 +337,11 @@ static pk_answer judge(pk_session *session, cursor *c, pk_header header, pk_span
         flush_run(c); /* something may be said in its place */
         return pk_auth_answer(session, header, message);
     }
-    if (header.type == 'Z' && session->state == PK_ST_LOGIN)
+    if (header.type == 'Z' && session->state == PK_ST_LOGIN) {
+        if (pk_session_may_be_refused(session))
+            flush_run(c); /* the refusal comes behind it, in place of ReadyForQuery */
         pk_session_event(session, PK_EV_READY);
+    }
     return pk_intercept_answer(session, header, message);
 }
 

@@ -403,6 +403,12 @@ static void login_is_over(pk_session *session)
     session->logging_in = false;
 }
 
+bool pk_session_may_be_refused(const pk_session *session)
+{
+    const uint32_t *limits = session->loop->settings->limits;
+    return limits[PK_LIMIT_DATABASE] > 0 || limits[PK_LIMIT_ROLE] > 0;
+}
+
 /* False: there is no room after all. */
 static bool count_login(pk_session *session, pk_error *err)
 {
