@@ -49,8 +49,7 @@ static void on_timer(uv_timer_t *timer);
 
 static void free_dial(pk_grave *grave)
 {
-    pk_connect *dial =
-        (pk_connect *)(void *)((char *)grave - offsetof(pk_connect, grave));
+    pk_connect *dial = (pk_connect *)(void *)((char *)grave - offsetof(pk_connect, grave));
     pk_tls_unref(dial->tls);
     pk_free(dial);
 }

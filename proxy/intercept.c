@@ -448,7 +448,8 @@ void pk_intercept_submit(pk_session *session)
     if (session->user != NULL)
         request->user = pk_arena_strdup(arena, session->user, &err);
     request->database = pk_arena_strdup(arena, session->database, &err);
-    request->client = pk_arena_strdup(arena, pk_address_text(&session->peer, client, sizeof client), &err);
+    request->client =
+        pk_arena_strdup(arena, pk_address_text(&session->peer, client, sizeof client), &err);
     request->session = session->number;
     request->secure_peer = pk_session_is_secure(session);
     request->in_block = request->in_block || session->replies.tx == 'T';

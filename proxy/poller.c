@@ -146,9 +146,7 @@ bool pk_watch_set(pk_poller *poller, pk_watch *watch, unsigned mask)
     if (mask == watch->mask)
         return true;
     struct epoll_event event = {.events = mask, .data.ptr = watch};
-    const int op = mask == 0          ? EPOLL_CTL_DEL
-                   : watch->mask == 0 ? EPOLL_CTL_ADD
-                                      : EPOLL_CTL_MOD;
+    const int op = mask == 0 ? EPOLL_CTL_DEL : watch->mask == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
     if (epoll_ctl(poller->fd, op, watch->fd, &event) != 0)
         return false;
     watch->mask = (uint16_t)mask;

@@ -1,7 +1,8 @@
 /*
  * New settings while the proxy runs: at SIGHUP from the configuration file, and whenever a
  * certificate's file changed (Kubernetes swaps links). Files are read in a worker thread of
- * libuv's; what will not do is logged and leaves everything as it was. The first loop's thread only.
+ * libuv's; what will not do is logged and leaves everything as it was. The first loop's thread
+ * only.
  */
 #ifndef PK_PROXY_RELOAD_H
 #define PK_PROXY_RELOAD_H

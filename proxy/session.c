@@ -499,10 +499,12 @@ void pk_session_violation(pk_session *session)
 void pk_session_linger(pk_session *session)
 {
     pk_stream_close(&session->backend);
+    if (session->client_gone || session->client.ended) { /* it hears nothing any more */
+        pk_session_event(session, PK_EV_LINGERED);
+        return;
+    }
     pk_stream_finish(&session->client);
     session->deadline = now(session) + LINGER_MS;
-    if (session->client_gone || session->client.ended)
-        pk_session_event(session, PK_EV_LINGERED);
 }
 
 static bool is_flushed(const pk_session *session)
@@ -746,15 +748,14 @@ static void backend_secured(pk_stream *stream)
     (void)stream; /* its TLS is there before it is opened */
 }
 
-static const pk_stream_owner client_owner = {
-    client_input, client_may_read, client_secured, client_ended, client_hung_up, settle};
-static const pk_stream_owner backend_owner = {
-    backend_input, backend_may_read, backend_secured, backend_ended, backend_hung_up, settle};
+static const pk_stream_owner client_owner = {client_input, client_may_read, client_secured,
+                                             client_ended, client_hung_up,  settle};
+static const pk_stream_owner backend_owner = {backend_input, backend_may_read, backend_secured,
+                                              backend_ended, backend_hung_up,  settle};
 
 static void step_on(pk_session *session)
 {
-    if (session->connect_due &&
-        (session->state == PK_ST_CONNECT || session->state == PK_ST_CANCEL))
+    if (session->connect_due && (session->state == PK_ST_CONNECT || session->state == PK_ST_CANCEL))
         begin_to_connect(session);
     if (session->client.broken && !session->client_gone) {
         session->client_gone = true;

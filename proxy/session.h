@@ -49,7 +49,7 @@ struct pk_session {
     bool client_gone, goodbye_sent;
     bool ssl_asked, gss_asked;
     bool direct_tls; /* TLS without asking: ALPN is demanded */
-    bool resume; /* settle: look at what is held again */
+    bool resume;     /* settle: look at what is held again */
 
     /* Messages from the server. */
     size_t backend_left; /* bytes of the current one; 0: own messages may go to the client */

@@ -22,7 +22,7 @@ typedef struct pk_settings {
     uint32_t logging_in_max; /* connections that have not logged in */
     uint32_t limits[PK_LIMIT_COUNT];
     atomic_bool certificates_compared; /* ours and the server's, for the warning */
-    bool cleartext_passwords; /* may go over a plain connection to a server that has TLS */
+    bool cleartext_passwords;          /* may go over a plain connection to a server that has TLS */
 } pk_settings;
 
 pk_settings *pk_settings_new(const pk_config *config, pk_error *err) PK_MUST_USE;

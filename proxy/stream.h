@@ -48,10 +48,10 @@ struct pk_stream {
     pk_watch watch; /* first */
     const pk_stream_owner *owner;
     void *ctx;
-    pk_stream_loop *loop; /* shared, borrowed */
-    pk_tls_link *tls;     /* NULL: plain */
-    pk_buf in;            /* read, not done with; secret */
-    pk_buf out;           /* not yet taken by the kernel; secret */
+    pk_stream_loop *loop;        /* shared, borrowed */
+    pk_tls_link *tls;            /* NULL: plain */
+    pk_buf in;                   /* read, not done with; secret */
+    pk_buf out;                  /* not yet taken by the kernel; secret */
     char carry[PK_STREAM_CARRY]; /* instead of `in` if this is enough, e.g. for a split header */
     uint8_t carry_len;
     bool congested : 1; /* the peer does not take our bytes: read no more of what goes there */

@@ -69,8 +69,7 @@ static bool check_private(const char *path, pk_error *err)
     if (stat(path, &info) != 0)
         return pk_fail(err, PK_E_IO, "could not look at private key file \"%s\": %s", path,
                        pk_errno_text(errno));
-    const mode_t forbidden =
-        info.st_uid == 0 ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
+    const mode_t forbidden = info.st_uid == 0 ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
     if (info.st_uid != 0 && info.st_uid != geteuid())
         return pk_fail(err, PK_E_PRIVILEGE,
                        "private key file \"%s\" must be owned by pgkeep's user or root", path);
@@ -124,8 +123,7 @@ static bool load_pair(pk_tls *tls, const pk_tls_files *files, pk_error *err)
     if (!is_set(files->cert) || !is_set(files->key))
         return pk_fail(err, PK_E_PARAMETER, "a certificate needs its private key, and the reverse");
     if (!look_at(&tls->files[0], files->cert, "certificate", err) ||
-        !look_at(&tls->files[1], files->key, "private key", err) ||
-        !check_private(files->key, err))
+        !look_at(&tls->files[1], files->key, "private key", err) || !check_private(files->key, err))
         return false;
     if (SSL_CTX_use_certificate_chain_file(tls->ctx, files->cert) != 1)
         return bad_file("certificate", files->cert, err);
@@ -320,11 +318,10 @@ void pk_tls_digest(const pk_tls *tls, uint8_t digest[static 32])
 static bool is_as_it_was(const pk_tls_file *file)
 {
     struct stat now;
-    return file->path == NULL ||
-           (stat(file->path, &now) == 0 && now.st_dev == file->device &&
-            now.st_ino == file->inode && now.st_size == file->size &&
-            now.st_mtim.tv_sec == file->changed.tv_sec &&
-            now.st_mtim.tv_nsec == file->changed.tv_nsec);
+    return file->path == NULL || (stat(file->path, &now) == 0 && now.st_dev == file->device &&
+                                  now.st_ino == file->inode && now.st_size == file->size &&
+                                  now.st_mtim.tv_sec == file->changed.tv_sec &&
+                                  now.st_mtim.tv_nsec == file->changed.tv_nsec);
 }
 
 bool pk_tls_files_changed(const pk_tls *tls)

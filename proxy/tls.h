@@ -66,7 +66,7 @@ typedef enum pk_tls_stop {
     PK_TLS_WANTS_READ,  /* the socket has to become readable */
     PK_TLS_WANTS_WRITE, /* the socket has to become writable */
     PK_TLS_ENDED,       /* the peer said goodbye, or closed without a word */
-    PK_TLS_BROKEN,      /* the connection cannot be used any more; errno or the error queue says why */
+    PK_TLS_BROKEN, /* the connection cannot be used any more; errno or the error queue says why */
 } pk_tls_stop;
 
 /* We are the server. `begun`: bytes that were read already (a handshake without asking); copied. */
@@ -92,8 +92,8 @@ bool pk_tls_has_pending(const pk_tls_link *link);
 /* After the handshake. */
 bool pk_tls_has_alpn(const pk_tls_link *link); /* "postgresql" was agreed on */
 void pk_tls_link_peer_digest(const pk_tls_link *link, uint8_t digest[static 32]);
-/* Of the peer's verified certificate, "" if there is none: the subject as pg_stat_ssl writes it, and
- * its common name, false if that has a zero byte in it. */
+/* Of the peer's verified certificate, "" if there is none: the subject as pg_stat_ssl writes it,
+ * and its common name, false if that has a zero byte in it. */
 bool pk_tls_link_peer_names(const pk_tls_link *link, char *subject, size_t subject_size,
                             char *common_name, size_t name_size);
 /* "TLSv1.3", "TLS_AES_256_GCM_SHA384" */

@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define PK_TLS_FILES   4u
-#define PK_TLS_HASH    32u
+#define PK_TLS_FILES    4u
+#define PK_TLS_HASH     32u
 #define PK_TLS_PROTOCOL "postgresql" /* IANA's registry of ALPN protocol IDs */
 
 typedef struct pk_tls_file {

@@ -144,8 +144,7 @@ pk_tls_link *pk_tls_connect(pk_tls *tls, int fd, pk_error *err)
     if (link == NULL)
         return NULL;
     SSL_set_connect_state(link->ssl);
-    if (tls->server_name != NULL &&
-        SSL_set_tlsext_host_name(link->ssl, tls->server_name) != 1) {
+    if (tls->server_name != NULL && SSL_set_tlsext_host_name(link->ssl, tls->server_name) != 1) {
         (void)pk_tls_complain(err, PK_E_MEMORY, "could not set the server's name");
         return NULL;
     }

@@ -55,6 +55,34 @@ static const struct good_row {
      PK_OPT_PROXY_LOGIN_TIMEOUT,
      "2"},
     {"a name without section", {"--set", "admin_database=ops"}, PK_OPT_ADMIN_DATABASE, "ops"},
+    {"several addresses",
+     {"--listen", "127.0.0.1:1, [::1]:2 ,/run/pgkeep:3"},
+     PK_OPT_PROXY_LISTEN,
+     "127.0.0.1:1, [::1]:2 ,/run/pgkeep:3"},
+    {"no argument at all: a loop for each processor", {NULL}, PK_OPT_PROXY_THREADS, "0"},
+    {"threads by their flag", {"--threads", "4"}, PK_OPT_PROXY_THREADS, "4"},
+    {"the largest number",
+     {"--set", "proxy.max_connections=1000000"},
+     PK_OPT_PROXY_MAX_CONNECTIONS,
+     "1000000"},
+    {"TLS towards clients",
+     {"--set", "client_tls.sslmode=verify-full"},
+     PK_OPT_CLIENT_TLS_MODE,
+     "verify-full"},
+    {"TLS towards the server",
+     {"--set", "server_tls.sslmode=prefer"},
+     PK_OPT_SERVER_TLS_MODE,
+     "prefer"},
+    {"TLS as the place of the server asks for",
+     {"--set", "server_tls.sslmode="},
+     PK_OPT_SERVER_TLS_MODE,
+     ""},
+    {"no argument at all: lowest version of TLS", {NULL}, PK_OPT_CLIENT_TLS_MIN, "TLSv1.2"},
+    {"negotiation",
+     {"--set", "server_tls.sslnegotiation=direct"},
+     PK_OPT_SERVER_TLS_NEGOTIATION,
+     "direct"},
+    {"no argument at all: passwords in the clear", {NULL}, PK_OPT_PROXY_CLEARTEXT_PASSWORDS, "off"},
 };
 
 static void setting_is_taken(void **state)
@@ -151,13 +179,73 @@ static const struct bad_row {
      "invalid value \"/a,b\" of setting \"keys.allowed_roots\": must be absolute directories, "
      "separated by commas",
      ""},
+    {"no address", {"--listen", ""}, "invalid value of setting \"proxy.listen\"", ""},
+    {"an address missing between two",
+     {"--listen", "127.0.0.1:1,,127.0.0.1:2"},
+     "invalid value of setting \"proxy.listen\"",
+     ""},
+    {"a comma behind the last address",
+     {"--listen", "127.0.0.1:1,"},
+     "invalid value of setting \"proxy.listen\"",
+     ""},
+    {"the second address is wrong",
+     {"--listen", "127.0.0.1:1,::1:5432"},
+     "invalid value of setting \"proxy.listen\"",
+     "Write an IPv6 address in brackets: [::1]:5432."},
+    {"a backend is one address",
+     {"--backend", "127.0.0.1:1,127.0.0.1:2"},
+     "invalid value of setting \"proxy.backend\"",
+     "Write an IPv6 address in brackets: [::1]:5432."},
+    {"a number out of range",
+     {"--set", "proxy.max_connections=1000001"},
+     "invalid value \"1000001\" of setting \"proxy.max_connections\": must be a number, 0 to "
+     "1000000",
+     ""},
+    {"a number beyond all numbers",
+     {"--threads=99999999999999999999999"},
+     "invalid value \"99999999999999999999999\" of setting \"proxy.threads\": must be a number, "
+     "0 to 1000000",
+     ""},
+    {"an empty number",
+     {"--set", "proxy.max_connections_per_role="},
+     "invalid value \"\" of setting \"proxy.max_connections_per_role\": must be a number, 0 to "
+     "1000000",
+     ""},
+    {"a number with a sign",
+     {"--set", "proxy.max_logging_in=+1"},
+     "invalid value \"+1\" of setting \"proxy.max_logging_in\": must be a number, 0 to 1000000",
+     ""},
+    {"prefer is nothing a server can do",
+     {"--set", "client_tls.sslmode=prefer"},
+     "invalid value \"prefer\" of setting \"client_tls.sslmode\": must be disable, allow, "
+     "require, verify-ca or verify-full",
+     ""},
+    {"allow is nothing a client wants",
+     {"--set", "server_tls.sslmode=allow"},
+     "invalid value \"allow\" of setting \"server_tls.sslmode\": must be disable, prefer, "
+     "require, verify-ca or verify-full",
+     ""},
+    {"words are written as they are",
+     {"--set", "server_tls.sslmode=Require"},
+     "invalid value \"Require\" of setting \"server_tls.sslmode\": must be disable, prefer, "
+     "require, verify-ca or verify-full",
+     ""},
+    {"an old version of TLS",
+     {"--set", "client_tls.min_protocol_version=TLSv1.1"},
+     "invalid value \"TLSv1.1\" of setting \"client_tls.min_protocol_version\": must be TLSv1.2 or "
+     "TLSv1.3",
+     ""},
+    {"a negotiation that is none",
+     {"--set", "server_tls.sslnegotiation="},
+     "invalid value \"\" of setting \"server_tls.sslnegotiation\": must be postgres or direct",
+     ""},
     {"an empty directory",
      {"--state", ""},
      "invalid value \"\" of setting \"state.dir\": must name a directory",
      ""},
     {"a file that is not there",
      {"--config", "/nonexistent/pgkeep.conf"},
-     "could not open configuration file \"/nonexistent/pgkeep.conf\": no such file or directory",
+     "could not open configuration file \"/nonexistent/pgkeep.conf\": No such file or directory",
      ""},
 };
 
@@ -354,10 +442,32 @@ static void service_connection_is_complete(void **state)
     assert_string_equal(pk_buf_span(&out).ptr, row->conninfo);
 }
 
+/* What a reload has to warn of. */
+static void frozen_settings_that_differ_are_told(void **state)
+{
+    const char *const before[] = {"--listen", "127.0.0.1:1", "--set", "proxy.max_connections=1",
+                                  NULL};
+    const char *const after[] = {"--listen",  "127.0.0.1:2", "--set", "proxy.max_connections=2",
+                                 "--threads", "3",           NULL};
+    pk_option at = PK_OPTION_COUNT;
+    pk_error err;
+    (void)state;
+    PK_AUTO_PTR(pk_config_free) pk_config *then = load(before, &err);
+    PK_AUTO_PTR(pk_config_free) pk_config *now = load(after, &err);
+    assert_string_equal(pk_config_next_frozen(now, then, &at), "proxy.listen");
+    assert_int_equal(at, PK_OPT_PROXY_LISTEN);
+    assert_string_equal(pk_config_next_frozen(now, then, &at), "proxy.threads");
+    assert_null(pk_config_next_frozen(now, then, &at)); /* the limit may change */
+    at = PK_OPTION_COUNT;
+    assert_null(pk_config_next_frozen(now, now, &at));
+}
+
 static void typed_values(void **state)
 {
-    const char *const args[] = {"--set", "security.require_tls_for_secrets=No", "--set",
-                                "proxy.drain_timeout=7", NULL};
+    const char *const args[] = {"--set",     "security.require_tls_for_secrets=No",
+                                "--set",     "proxy.drain_timeout=7",
+                                "--threads", "0012",
+                                NULL};
     PK_AUTO(pk_buf_clear) pk_buf help = PK_BUF_MAX(64u << 10);
     pk_error err;
     (void)state;
@@ -366,6 +476,9 @@ static void typed_values(void **state)
     assert_false(pk_config_bool(config, PK_OPT_REQUIRE_TLS_FOR_SECRETS));
     assert_int_equal(pk_config_seconds(config, PK_OPT_PROXY_DRAIN_TIMEOUT), 7);
     assert_int_equal(pk_config_seconds(config, PK_OPT_PROXY_LOGIN_TIMEOUT), 60);
+    assert_int_equal(pk_config_number(config, PK_OPT_PROXY_THREADS), 12);
+    assert_int_equal(pk_config_number(config, PK_OPT_PROXY_MAX_LOGGING_IN), 512);
+    assert_int_equal(pk_config_number(config, PK_OPT_PROXY_MAX_CONNECTIONS), 0);
     assert_true(pk_config_help(&help, &err));
     assert_non_null(
         memmem(pk_buf_span(&help).ptr, pk_buf_span(&help).len, "proxy.drain_timeout", 19));
@@ -382,6 +495,7 @@ int main(void)
     PK_SUITE_TEST(&suite, lists_are_split);
     PK_SUITE_ROWS(&suite, state_rows, state_directory_has_a_default);
     PK_SUITE_ROWS(&suite, service_rows, service_connection_is_complete);
+    PK_SUITE_TEST(&suite, frozen_settings_that_differ_are_told);
     PK_SUITE_TEST(&suite, typed_values);
     return pk_suite_run(&suite, "config");
 }
