@@ -1,19 +1,37 @@
-# Shared by the scripts of this folder; source it. Everything lives in one scratch folder and is removed at
-# the end. PostgreSQL and PgBouncer refuse to run as root: then they, and all others, run as $RUN_AS.
+# Shared by the scripts of this folder; source it. Everything lives in one scratch folder and is removed at the
+# end; every process that is ended is one that was started here. PostgreSQL and PgBouncer refuse to run as root:
+# then they, and all others, run as $RUN_AS.
 # shellcheck shell=bash
 set -u
 bench_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 RUN_AS=${RUN_AS:-postgres}
-PGBIN=${PGBIN:-/usr/lib/postgresql/15/bin}
-PATH=$PGBIN:/usr/sbin:/sbin:$PATH
+PATH=${PGBIN:-/usr/lib/postgresql/15/bin}:/usr/sbin:/sbin:$PATH
+unset "${!PG@}" # nobody's psql settings
 export LC_ALL=C
 results=${results:-} # where samples go
+scratch=
 started=() # every process of ours
 clusters=()
 
-die() { echo "error: $*" >&2 && exit 1; }
+die() {
+    echo "error: $*" >&2
+    exit 1
+}
 note() { echo "[$(date +%H:%M:%S)] $*" >&2; }
 calc() { awk "BEGIN { printf \"%.6g\", $* }"; }
+
+# --- what must be there -----------------------------------------------------------------------------
+
+missing=()
+# need COMMAND PACKAGE: remembers the package if the command is not there.
+need() { command -v "$1" >/dev/null || missing+=("$2"); }
+# need_pc MODULE PACKAGE: the same for what pkg-config must know.
+need_pc() { pkg-config --exists "$1" 2>/dev/null || missing+=("$2"); }
+have_all() {
+    [ ${#missing[@]} -eq 0 ] || die "missing: apt-get install $(printf '%s\n' "${missing[@]}" | sort -u | paste -sd ' ')"
+}
+
+# --- processes --------------------------------------------------------------------------------------
 
 # as_user COMMAND..: in the place of this shell, so that the process keeps its number.
 as_user() {
@@ -47,12 +65,12 @@ clean_up() {
     for p in ${started[@]+"${started[@]}"}; do kill "$p" 2>/dev/null; done
     for d in ${clusters[@]+"${clusters[@]}"}; do by_user pg_ctl -D "$d" -m immediate -w stop >/dev/null 2>&1; done
     wait 2>/dev/null
-    [ -n "${KEEP:-}" ] && note "kept $scratch" && return
-    rm -rf "$scratch"
+    if [ -n "${KEEP:-}" ]; then
+        note "kept $scratch"
+    elif [ -n "$scratch" ]; then
+        rm -rf "$scratch"
+    fi
 }
-
-# need COMMAND PACKAGE: says what to install.
-need() { command -v "$1" >/dev/null || die "$1 is missing: apt-get install $2"; }
 
 make_scratch() {
     scratch=$(mktemp -d "${TMPDIR:-/tmp}/pgkeep-bench.XXXXXXXX") || exit 1
@@ -63,31 +81,34 @@ make_scratch() {
     ulimit -n "$(ulimit -Hn)"
 }
 
-# Programs of this folder, and pgkeep, unless `binary` names one.
-build_tools() {
-    need cmake cmake
-    (cd "$bench_root" && cmake --preset release && cmake --build --preset release --target bench pgkeep) \
-        >"$scratch/build.log" 2>&1 || { tail -n 30 "$scratch/build.log" >&2 && die "the build failed"; }
-    tools=$bench_root/build/release/bench
-    binary=${binary:-$bench_root/build/release/pgkeep}
-    # The user of the servers may not be able to read this tree.
-    cp "$tools"/bench_* "$scratch/"
-    cp "$binary" "$scratch/pgkeep"
-    tools=$scratch
-}
-
 free_port() {
     python3 -c 'import socket
 s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# wait_port PORT PID: until somebody listens; fails when that process has ended instead.
 wait_port() {
     local _
     for _ in $(seq 300); do
         (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return 0
+        kill -0 "$2" 2>/dev/null || return 1
         sleep 0.05
     done
-    die "nothing listens on port $1 (KEEP=1 keeps the logs)"
+    return 1
+}
+
+# --- what is measured, and with what ----------------------------------------------------------------
+
+# Builds the programs of this folder, and pgkeep, unless `binary` names one. They are copied, because the user of
+# the servers may not be able to read this tree.
+build_tools() {
+    local targets=(bench)
+    [ -n "$binary" ] || targets+=(pgkeep)
+    (cd "$bench_root" && cmake --preset release && cmake --build --preset release --target "${targets[@]}") \
+        >"$scratch/build.log" 2>&1 || die "the build failed: $(tail -n 30 "$scratch/build.log")"
+    tools=$scratch
+    cp "$bench_root"/build/release/bench/bench_* "$tools/" || exit 1
+    cp "${binary:-$bench_root/build/release/pgkeep}" "$scratch/pgkeep" || exit 1
 }
 
 make_certificate() { # RSA 2048, as most have
@@ -108,17 +129,19 @@ make_cluster() {
     clusters+=("$home")
 }
 
-cpu_of() { "$tools/bench_meter" cpu "$1" | cut -d' ' -f1; }
+# --- samples ----------------------------------------------------------------------------------------
+
+cpu_of() { "$tools/bench_meter" cpu "$1"; }
+busy() { "$tools/bench_meter" busy | cut -d' ' -f1; }
 
 # quiet PERCENT: waits, at most three minutes, until the machine has nothing else to do.
 quiet() {
-    local _ before after
+    local _ before
     [ "$1" -lt 100 ] || return 0
     for _ in $(seq 360); do
-        read -r before _ < <("$tools/bench_meter" busy)
+        before=$(busy)
         sleep 0.5
-        read -r after _ < <("$tools/bench_meter" busy)
-        [ "$(calc "200 * ($after - $before) / $(nproc) < $1")" = 1 ] && return 0
+        [ "$(calc "200 * ($(busy) - $before) / $(nproc) < $1")" = 1 ] && return 0
     done
 }
 

@@ -1,13 +1,17 @@
 /*
  * Clients that pgbench is not.
  *
- *   bench_ping times SECONDS PROTOCOL CONNINFO..   round trips of SELECT 1; PROTOCOL: simple,
- * extended, prepared. A line for each connection: how many, then mean, 50th, 90th, 99th, 99.9th
- * percentile and maximum in microseconds bench_ping hold CONNINFO N PASSES              opens N
- * connections, runs PASSES queries on each, says "ready SECONDS", and keeps them until stdin ends
+ *   bench_ping times SECONDS PROTOCOL CONNINFO..
  *
- * `times` changes to the next connection every 20 ms, so that a drift of the machine's speed meets
- * all of them alike; the first few round trips after a change are not counted.
+ * Round trips of SELECT 1; PROTOCOL: simple, extended, prepared. Prints a line for each connection:
+ * how many, then in microseconds mean, 50th, 90th, 99th, 99.9th percentile and maximum. It changes
+ * to the next connection every 20 ms, so that a drift of the machine's speed meets all of them
+ * alike; the first few round trips after a change are not counted.
+ *
+ *   bench_ping hold CONNINFO N PASSES
+ *
+ * Opens N connections, runs PASSES queries on each, says "ready SECONDS", and keeps them until
+ * stdin ends.
  */
 #include "bench.h"
 

@@ -9,49 +9,72 @@ usage() {
     cat <<'END'
 usage: bench/proxy.sh [options]
 
-  --quick            3 rounds of 2 seconds, fewer cases: some minutes
-  --rounds N         (10)          --seconds N   of one sample (5)
-  --suites LIST      ping,query,pipe,connect,copy,tls,idle,loops (all of them)
+  --quick            3 rounds, samples of a second, fewer cases, COPY of 0.15 GB: about 4 minutes
+  --rounds N         (7)           --seconds N   of one sample (4); about an hour
+  --suites LIST      ping,query,pipe,connect,copy,tls,loops,idle,micro (all of them)
   --contenders LIST  direct,relay,pgbouncer,haproxy,pgkeep (all of them)
   --binary FILE      the pgkeep to measure (build/release/pgkeep, which is built)
   --quiet PERCENT    wait before each sample until other processes take less of the machine than
                      this, and take it again, at most six times, if they took more (100: never)
-  --results DIR      raw.tsv, tables.md
+  --results DIR      where raw.tsv and tables.md go (a new folder in TMPDIR)
 
-Needs Debian's postgresql-15 libpq-dev pgbouncer haproxy openssl, besides what a build needs. As root the
-servers run as the user postgres (RUN_AS). TMPDIR on a memory file system keeps disks out of it.
+Needs Debian's postgresql-15 libpq-dev pgbouncer haproxy openssl, besides what a build needs; says
+what is missing. As root the servers run as the user postgres (RUN_AS). PGBIN says where PostgreSQL's
+programs are. TMPDIR on a memory file system (2 GB) keeps disks out of it. KEEP=1 keeps the logs.
 END
 }
 
-rounds=10 seconds=5 suites=ping,query,pipe,connect,copy,tls,idle,loops quiet_at=100
-contenders=direct,relay,pgbouncer,haproxy,pgkeep
-client_counts="1 8 32" protocols="simple extended prepared" idle_counts="1000 5000" binary='' results=''
+rounds=7 seconds=4 suites=ping,query,pipe,connect,copy,tls,loops,idle,micro quiet=100
+contenders=direct,relay,pgbouncer,haproxy,pgkeep binary='' results='' quick=
 while [ $# -gt 0 ]; do
     case $1 in
-    --quick) rounds=3 seconds=2 client_counts="1 8" protocols="simple prepared" idle_counts=1000 && shift ;;
+    --quick) quick=1 rounds=3 seconds=1 && shift ;;
     --help | -h) usage && exit 0 ;;
-    --rounds | --seconds | --suites | --contenders | --binary | --results)
+    --rounds | --seconds | --suites | --contenders | --binary | --quiet | --results)
         [ $# -ge 2 ] || die "$1 needs a value"
         printf -v "${1#--}" %s "$2" && shift 2 ;;
-    --quiet) quiet_at=$2 && shift 2 ;;
     *) usage >&2 && exit 2 ;;
     esac
 done
+pings="simple prepared" queries="simple extended prepared" client_counts="1 8 32"
+pipes="1 8" connects="1 8" idle_counts="1000 10000" wide_rows=1000000
+if [ -n "$quick" ]; then
+    pings=simple queries="simple prepared" client_counts=8
+    pipes=8 connects=8 idle_counts=1000 wide_rows=150000
+fi
 has() { [[ ,$suites, == *,$1,* ]]; }
 is_in() { [[ ,$contenders, == *,$1,* ]]; }
-need "$PGBIN/pgbench" postgresql-15
-need pg_config libpq-dev
+
+need initdb postgresql-15
+need pgbench postgresql-15
+need cmake cmake
+need ninja ninja-build
+need gcc gcc
+need openssl openssl
+need python3 python3
+need pkg-config pkg-config
+need_pc libpq libpq-dev
 ! is_in pgbouncer || need pgbouncer pgbouncer
 ! is_in haproxy || need haproxy haproxy
+have_all
+
+if [ -n "$binary" ]; then
+    [ -x "$binary" ] || die "$binary is not a program"
+    binary=$(realpath "$binary")
+fi
 make_scratch
 results=${results:-$(mktemp -d "${TMPDIR:-/tmp}/pgkeep-results.XXXXXXXX")}
-mkdir -p "$results" && : >"$results/raw.tsv"
+mkdir -p "$results" && : >"$results/raw.tsv" && : >"$results/notes.txt"
+results=$(realpath "$results")
 build_tools
 processors=$(nproc)
+# So many sessions fit through a proxy, at two descriptors each, when some are left for itself.
+most_sessions=$((($(ulimit -n) - 200) / 2))
 
 # --- contenders -------------------------------------------------------------------------------------
 
 declare -A port=() pid=()
+read -ra list <<<"${contenders//,/ }"
 export PGHOST=127.0.0.1 PGGSSENCMODE=disable PGSSLMODE=disable PGUSER=bench PGDATABASE=bench
 
 start_relay() { spawn "$scratch/relay.$1.log" "$tools/bench_relay" "$1" "$2"; }
@@ -68,7 +91,7 @@ unix_socket_dir =
 auth_type = trust
 auth_file = $scratch/users.$1
 pool_mode = session
-max_client_conn = 9000
+max_client_conn = $most_sessions
 default_pool_size = ${pool:-280}
 log_connections = 0
 log_disconnections = 0
@@ -89,7 +112,7 @@ END
 start_haproxy() { # in TLS, too, it only passes bytes on: the server's TLS goes through
     cat >"$scratch/haproxy.$1.cfg" <<END
 global
-    maxconn 9000
+    maxconn $most_sessions
     nbthread 1
 defaults
     mode tcp
@@ -103,14 +126,23 @@ END
     chmod 644 "$scratch/haproxy.$1.cfg"
     spawn "$scratch/haproxy.$1.log" haproxy -db -q -f "$scratch/haproxy.$1.cfg"
 }
+# has_setting NAME: does this pgkeep know it? An older one may be measured too.
+has_setting() { "$scratch/pgkeep" serve --help | grep -qE "^ +$1 "; }
+not_offered() {
+    note "$1: not offered by this binary"
+    echo "$1: not offered by this binary" >>"$results/notes.txt"
+}
 start_pgkeep() { # one loop, as everybody else has one thread
-    local more=(--set proxy.threads="${loops:-1}" --set log.level=error)
-    [ "$3" != tls ] || more+=(--set client_tls.cert_file="$scratch/tls.crt" --set client_tls.key_file="$scratch/tls.key")
+    local more=(--set log.level=error)
+    ! has_setting proxy.threads || more+=(--set proxy.threads="${loops:-1}")
+    if [ "$3" = tls ]; then
+        more+=(--set client_tls.cert_file="$scratch/tls.crt" --set client_tls.key_file="$scratch/tls.key")
+    fi
     spawn "$scratch/pgkeep.$1.log" "$scratch/pgkeep" serve --listen "127.0.0.1:$1" --backend "127.0.0.1:$2" \
         --service "host=127.0.0.1 port=$server user=bench dbname=bench" --state "$scratch/state.$1" "${more[@]}"
 }
 
-# start NAME BACKEND MODE (plain, scram, tls)
+# start NAME BACKEND MODE (plain, scram, tls): a contender; what is behind a "-" in its name is only a name.
 start() {
     if [ "$1" = direct ]; then
         port[direct]=$2 pid[direct]=0
@@ -119,14 +151,14 @@ start() {
     port[$1]=$(free_port)
     "start_${1%%-*}" "${port[$1]}" "$2" "$3"
     pid[$1]=$spawned
-    wait_port "${port[$1]}"
+    wait_port "${port[$1]}" "$spawned" ||
+        die "$1 does not listen: $(tail -n 3 "$scratch/${1%%-*}.${port[$1]}.log")"
 }
 end_all() {
     local who
     for who in "${!pid[@]}"; do [ "${pid[$who]}" = 0 ] || end "${pid[$who]}"; done
     port=() pid=()
 }
-read -ra list <<<"${contenders//,/ }"
 
 # --- samples ----------------------------------------------------------------------------------------
 
@@ -136,18 +168,18 @@ sample() {
     local who=$1 _ busy0 busy1 proxy0 server0 user system
     shift
     for _ in 1 2 3 4 5 6; do
-        quiet "$quiet_at"
+        quiet "$quiet"
         [ -z "${prepare:-}" ] || psql -qc "$prepare" || return 1
         proxy0=$(cpu_of "${pid[$who]}") server0=$(cpu_of "$server_pid")
-        read -r busy0 _ < <("$tools/bench_meter" busy)
+        busy0=$(busy)
         "$tools/bench_meter" run "$scratch/run" "$@" >"$scratch/out" 2>"$scratch/err" || { cat "$scratch/err" >&2 && return 1; }
-        read -r busy1 _ < <("$tools/bench_meter" busy)
-        sleep 0.05
+        busy1=$(busy)
+        sleep 0.05 # the server's processes end, and are waited for
         read -r wall user system <"$scratch/run"
         client_cpu=$(calc "$user + $system")
         proxy_cpu=$(calc "$(cpu_of "${pid[$who]}") - $proxy0") server_cpu=$(calc "$(cpu_of "$server_pid") - $server0")
         foreign=$(calc "100 * ($busy1 - $busy0 - $proxy_cpu - $server_cpu - $client_cpu) / ($wall * $processors)")
-        [ "$(calc "$foreign <= $quiet_at")" = 1 ] && return 0
+        [ "$(calc "$foreign <= $quiet")" = 1 ] && return 0
     done
     note "kept a sample of $who with $foreign % of the machine taken by others"
 }
@@ -169,7 +201,7 @@ ping() {
     shift 3
     local all=("$@")
     for who in "$@"; do infos+=("port=${port[$who]}") && before+=("$(cpu_of "${pid[$who]}")"); done
-    quiet "$quiet_at"
+    quiet "$quiet"
     "$tools/bench_ping" times "$seconds" "$protocol" "${infos[@]}" >"$scratch/out" || die "bench_ping"
     while read -r count mean p50 p90 p99 p999 most; do
         who=${all[i]}
@@ -188,11 +220,14 @@ bulk() {
         foreign="$foreign"
 }
 
+# Nobody always comes first, or behind the same neighbour.
 each_round() { # NAME FUNCTION
     local round
     for round in $(seq "$rounds"); do
         note "$1, round $round of $rounds"
         "$2" "$round"
+        list=("${list[@]:1}" "${list[0]}")
+        tls_list=("${tls_list[@]:1}" "${tls_list[0]}")
     done
 }
 threads_for() { if [ "$1" -lt "$processors" ]; then echo "$1"; else echo "$processors"; fi; }
@@ -212,9 +247,9 @@ pgbench -q -i -s 10 >/dev/null 2>&1 || die "pgbench -i"
 psql -qc "create role bench_scram superuser login password 'bench'" || die "role"
 sed -i '1i host all bench_scram 127.0.0.1/32 scram-sha-256' "$scratch/pg/pg_hba.conf"
 by_user pg_ctl -D "$scratch/pg" reload >/dev/null
-if has copy || has tls; then
+if has copy || has tls; then # about 1 kB a row
     psql -qv ON_ERROR_STOP=1 -c "create unlogged table wide as select g as id, repeat(md5(g::text), 31) as pad
-        from generate_series(1, 1000000) g" -c "create unlogged table wide_in (like wide)" || die "table"
+        from generate_series(1, $wide_rows) g" -c "create unlogged table wide_in (like wide)" || die "table"
     psql -qc "copy wide to stdout" >"$scratch/wide.copy"
     wide_gb=$(calc "$(stat -c %s "$scratch/wide.copy") / 1e9")
 fi
@@ -227,31 +262,34 @@ psql -qc "vacuum analyze"
 echo 'SELECT 1;' >"$scratch/one.sql"
 {
     echo "$processors processors ($(awk -F': ' '/model name/ { print $2; exit }' /proc/cpuinfo)), Linux $(uname -r | cut -d. -f1-2)"
-    psql --version && openssl version
+    postgres --version && openssl version
     ! is_in pgbouncer || pgbouncer --version | head -n 1
     ! is_in haproxy || haproxy -v | head -n 1
     "$scratch/pgkeep" --version
-    echo "$rounds rounds, samples of $seconds s"
+    echo "$rounds rounds, samples of $seconds s, everything over loopback"
 } >"$results/machine.txt"
 
 # --- suites -----------------------------------------------------------------------------------------
 
-round_ping() { ping ping "$1" simple "${list[@]}" && ping ping "$1" prepared "${list[@]}"; }
+round_ping() {
+    local protocol
+    for protocol in $pings; do ping ping "$1" "$protocol" "${list[@]}"; done
+}
 round_query() {
     local protocol count who
-    for protocol in $protocols; do for count in $client_counts; do for who in "${list[@]}"; do
+    for protocol in $queries; do for count in $client_counts; do for who in "${list[@]}"; do
         bench query "$protocol, $count" "$1" "$who" 1 -S -M "$protocol" -c "$count" -j "$(threads_for "$count")"
     done; done; done
 }
 round_pipe() {
     local count who
-    for count in 1 8; do for who in "${list[@]}"; do
+    for count in $pipes; do for who in "${list[@]}"; do
         bench pipe "50 in a pipeline, $count" "$1" "$who" 50 -M extended -f "$scratch/pipe.sql" -c "$count" -j "$(threads_for "$count")"
     done; done
 }
 round_connect() {
     local count who
-    for count in 1 8; do for who in "${list[@]}"; do
+    for count in $connects; do for who in "${list[@]}"; do
         bench connect "trust, $count" "$1" "$who" 1 -C -f "$scratch/one.sql" -c "$count" -j "$(threads_for "$count")"
     done; done
 }
@@ -268,12 +306,17 @@ round_copy() {
         prepare="truncate wide_in" bulk copy "in" "$1" "$who" psql -p "${port[$who]}" -qc "\\copy wide_in from '$scratch/wide.copy'"
     done
 }
+# TLS ends in PgBouncer and in pgkeep; the relay and HAProxy pass the server's through.
 round_tls() {
     local who
-    ping tlsping "$1" simple "${list[@]}"
-    for who in "${list[@]}"; do bench tls "simple, 8" "$1" "$who" 1 -S -M simple -c 8 -j "$(threads_for 8)"; done
-    for who in "${list[@]}"; do bench tls "new connection, 1" "$1" "$who" 1 -C -f "$scratch/one.sql" -c 1; done
-    for who in "${list[@]}"; do bulk tlscopy "out" "$1" "$who" psql -p "${port[$who]}" -qc "copy wide to stdout" -o /dev/null; done
+    ping tlsping "$1" simple "${tls_list[@]}"
+    for who in "${tls_list[@]}"; do bench tls "simple, 8" "$1" "$who" 1 -S -M simple -c 8 -j "$(threads_for 8)"; done
+    if [ -z "$quick" ]; then
+        for who in "${tls_list[@]}"; do bench tls "new connection, 1" "$1" "$who" 1 -C -f "$scratch/one.sql" -c 1; done
+    fi
+    for who in "${tls_list[@]}"; do
+        bulk tlscopy "out" "$1" "$who" psql -p "${port[$who]}" -qc "copy wide to stdout" -o /dev/null
+    done
 }
 round_loops() {
     local who
@@ -283,9 +326,19 @@ round_loops() {
     done
 }
 
+tls_list=()
+for who in "${list[@]}"; do
+    if [ "$who" = pgkeep ] && ! has_setting client_tls.cert_file; then
+        not_offered "TLS towards clients"
+    elif [ -z "$quick" ] || [[ $who != relay && $who != haproxy ]]; then # where it does not end anyway
+        tls_list+=("$who")
+    fi
+done
 if has ping || has query || has pipe || has copy || has connect; then
     for who in "${list[@]}"; do start "$who" "$server" plain; done
-    for who in "${list[@]}"; do pgbench -n -S -p "${port[$who]}" -c 8 -j 2 -T 1 >/dev/null 2>&1 || die "warming up $who"; done
+    for who in "${list[@]}"; do
+        pgbench -n -S -p "${port[$who]}" -c 8 -j 2 -T 1 >/dev/null 2>&1 || die "warming up $who"
+    done
     ! has ping || each_round ping round_ping
     ! has query || each_round query round_query
     ! has pipe || each_round pipe round_pipe
@@ -297,54 +350,70 @@ if has ping || has query || has pipe || has copy || has connect; then
     fi
     end_all
 fi
+
 if has tls; then
-    for who in "${list[@]}"; do start "$who" "$server" tls; done
+    for who in "${tls_list[@]}"; do start "$who" "$server" tls; done
     export PGSSLMODE=require
     each_round TLS round_tls
     export PGSSLMODE=disable
     end_all
 fi
+
 if has loops && is_in pgkeep; then
-    loops=1 start pgkeep-1 "$server" plain
-    loops=2 start pgkeep-2 "$server" plain
-    each_round loops round_loops
-    end_all
+    if has_setting proxy.threads; then
+        loops=1 start pgkeep-1 "$server" plain
+        loops=2 start pgkeep-2 "$server" plain
+        each_round loops round_loops
+        end_all
+    else
+        not_offered "several event loops"
+    fi
 fi
 
-# hold CASE NAME COUNT: memory of so many connections that ran one query each
+# hold CASE NAME COUNT: memory of so many connections that ran one query each.
 hold() {
     local cell=$1 who=$2 count=$3 share0 share1 line out in holder
-    read -r _ _ share0 < <("$tools/bench_meter" cpu -p "${pid[$who]}")
+    read -r _ share0 < <("$tools/bench_meter" memory "${pid[$who]}")
     coproc HOLD { exec "$tools/bench_ping" hold "port=${port[$who]}" "$count" 1; }
     holder=$HOLD_PID out=${HOLD[0]} in=${HOLD[1]}
     read -r -t 300 line <&"$out" || die "$count connections through $who"
     sleep 1
-    read -r _ _ share1 < <("$tools/bench_meter" cpu -p "${pid[$who]}")
+    read -r _ share1 < <("$tools/bench_meter" memory "${pid[$who]}")
     emit idle "$cell, $count" 1 "$who" rate="$(calc "($share1 - $share0) / $count")" opened="${line##* }"
-    eval "exec $in>&-"
+    eval "exec $in>&-" # it ends when its stdin does
     wait "$holder" 2>/dev/null
+}
+# idle MODE NAME COUNT
+idle() {
+    note "idle, $1: $3 connections through $2"
+    pool=$most_sessions start "$2" "$stand_in" "$1"
+    [ "$1" = plain ] || export PGSSLMODE=require
+    hold "$1" "$2" "$3"
+    export PGSSLMODE=disable
+    end_all
 }
 if has idle; then
     stand_in=$(free_port)
     spawn "$scratch/stand-in.log" "$tools/bench_stand_in" "$stand_in" && stand_in_pid=$spawned
-    wait_port "$stand_in"
+    wait_port "$stand_in" "$stand_in_pid" || die "the stand-in server does not listen"
     for count in $idle_counts; do
-        for who in "${list[@]}"; do
-            [ "$who" != direct ] || continue
-            note "idle, $count connections through $who"
-            pool=8000 start "$who" "$stand_in" plain
-            hold "plain" "$who" "$count"
-            end_all
-        done
-        for who in pgbouncer pgkeep; do
-            is_in "$who" || continue
-            note "idle with TLS, $count connections through $who"
-            pool=8000 start "$who" "$stand_in" tls
-            PGSSLMODE=require hold "TLS" "$who" "$count"
-            end_all
+        if [ "$count" -gt "$most_sessions" ]; then
+            note "$most_sessions connections instead of $count: ulimit -n is $(ulimit -n)"
+            count=$most_sessions
+        fi
+        for who in "${list[@]}"; do [ "$who" = direct ] || idle plain "$who" "$count"; done
+        for who in "${tls_list[@]}"; do # only where it ends in the proxy
+            case $who in pgbouncer | pgkeep) idle tls "$who" "$count" ;; esac
         done
     done
     end "$stand_in_pid"
+fi
+
+if has micro; then
+    note "micro"
+    while IFS=$'\t' read -r ns what; do
+        emit micro "$what" 1 pgkeep rate="$ns"
+    done < <("$tools/bench_micro" 0.5)
 fi
 
 python3 "$bench_root/bench/tables.py" "$results" | tee "$results/tables.md"

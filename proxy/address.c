@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define KEEPALIVE_IDLE     60 /* seconds */
 #define KEEPALIVE_INTERVAL 10
@@ -153,33 +154,48 @@ static bool is_any(const char *address, size_t len)
     return true;
 }
 
+static pk_address name_of(int fd, int (*which)(int fd, struct sockaddr *name, socklen_t *len))
+{
+    struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof name;
+    (void)which(fd, (struct sockaddr *)&name, &len);
+    return pk_address_of((const struct sockaddr *)&name, len);
+}
+
 /* A listener on all addresses is met by a connection between two equal ones: a host that talks to
  * itself. */
 static bool is_listener(int fd, const pk_address *to, const pk_address *listener)
 {
     size_t len[2] = {0};
     in_port_t port[2] = {0};
-    const void *host = host_of(to, &len[0], &port[0]);
-    const void *at = host_of(listener, &len[1], &port[1]);
-    if (host == NULL || at == NULL || len[0] != len[1] || port[0] != port[1])
+    const void *at = host_of(listener, &len[0], &port[0]);
+    if (at == NULL || host_of(to, &len[1], &port[1]) == NULL || port[0] != port[1])
+        return false;                                 /* nearly always, and without a call */
+    const pk_address peer = name_of(fd, getpeername); /* 0.0.0.0 leads to 127.0.0.1 */
+    const void *host = host_of(&peer, &len[1], &port[1]);
+    if (host == NULL || len[0] != len[1])
         return false;
-    if (!is_any(at, len[1]))
+    if (!is_any(at, len[0]))
         return memcmp(host, at, len[0]) == 0;
-    struct sockaddr_storage name;
-    socklen_t size = sizeof name;
-    if (getsockname(fd, (struct sockaddr *)&name, &size) < 0)
-        return false;
-    const pk_address own = pk_address_of((const struct sockaddr *)&name, size);
-    size_t own_len = 0;
-    in_port_t own_port;
-    const void *from = host_of(&own, &own_len, &own_port);
-    return from != NULL && own_len == len[0] && memcmp(host, from, own_len) == 0;
+    const pk_address own = name_of(fd, getsockname);
+    const void *from = host_of(&own, &len[0], &port[0]);
+    return pk_address_is_local(&peer) ||
+           (from != NULL && len[0] == len[1] && memcmp(host, from, len[0]) == 0);
+}
+
+/* A Unix socket does not say its path, but who is at its other end. */
+static bool is_ourselves(int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid == getpid();
 }
 
 bool pk_address_is_circle(int fd, const pk_address *to, const pk_address *listening, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (is_listener(fd, to, &listening[i]))
+        if (to->family == AF_UNIX ? listening[i].family == AF_UNIX && is_ourselves(fd)
+                                  : is_listener(fd, to, &listening[i]))
             return true;
     return false;
 }

@@ -422,7 +422,7 @@ static bool read_args(pk_config *config, int count, char *const *args, bool file
 static bool default_state_dir(pk_config *config, pk_error *err)
 {
     char path[512];
-    /* Configuration is read before there is a second thread. */
+    /* Nobody in this process changes its environment. */
     const char *systemd = getenv("STATE_DIRECTORY"); /* NOLINT(concurrency-mt-unsafe) */
     const char *xdg = getenv("XDG_STATE_HOME");      /* NOLINT(concurrency-mt-unsafe) */
     const char *home = getenv("HOME");               /* NOLINT(concurrency-mt-unsafe) */

@@ -21,6 +21,7 @@
 
 #define PATIENCE_MS   5000
 #define ADDRESSES_MAX 16
+#define AGAIN_MS      5
 
 typedef enum phase { IDLE, CONNECTING, ASKING, SHAKING } phase;
 
@@ -37,8 +38,10 @@ struct pk_connect {
     pk_tls_link *link;
     pk_address addresses[ADDRESSES_MAX];
     size_t count, next;
+    size_t plain_at; /* the address that is tried without TLS; ADDRESSES_MAX: none */
+    uint64_t
+        full_until; /* a Unix socket's queue is full: until then it is tried again; 0: it is not */
     phase phase;
-    bool plain; /* the server does not want TLS, or cannot: then this address without */
     bool looking_up, has_timer;
     pk_error err;
 };
@@ -155,7 +158,7 @@ static void succeed(pk_connect *dial)
 
 static bool wants_tls(const pk_connect *dial)
 {
-    return dial->tls != NULL && !dial->plain && here(dial)->family != AF_UNIX;
+    return dial->tls != NULL && dial->plain_at != dial->next - 1 && here(dial)->family != AF_UNIX;
 }
 
 /* libpq's "prefer": the same address once more, without. */
@@ -165,8 +168,7 @@ static void tls_failed(pk_connect *dial, const char *why)
     stop_attempt(dial);
     if (pk_tls_mode(dial->tls) <= PK_SSL_PREFER) {
         pk_log_debug("the server's TLS will not do: %s", why);
-        dial->plain = true;
-        dial->next--;
+        dial->plain_at = --dial->next;
     }
     start_timer(dial, 1);
 }
@@ -287,6 +289,15 @@ static int begin_connect(pk_connect *dial, int fd, const pk_address *to)
     return connect(fd, name, len) == 0 ? 0 : errno;
 }
 
+/* The server's queue is full (connect(2) of Unix sockets): it is asked again, for a while. */
+static bool may_wait(pk_connect *dial)
+{
+    const uint64_t now = pk_poller_now(dial->poller);
+    if (dial->full_until == 0)
+        dial->full_until = now + PATIENCE_MS;
+    return now < dial->full_until;
+}
+
 /* To the next address. True: connected already. */
 static bool begin_attempt(pk_connect *dial)
 {
@@ -299,13 +310,20 @@ static bool begin_attempt(pk_connect *dial)
     dial->watch.fd = fd;
     dial->phase = CONNECTING;
     const int why = begin_connect(dial, fd, to);
-    if (why == 0 || (why == EINPROGRESS && pk_address_is_local(to) && is_there(fd)))
+    const bool there = why == 0 || (why == EINPROGRESS && pk_address_is_local(to) && is_there(fd));
+    if (!there || wants_tls(dial))
+        start_timer(dial, PATIENCE_MS);
+    if (there)
         return connected(dial);
-    start_timer(dial, PATIENCE_MS);
-    if (why != EINPROGRESS)
+    if (why == EAGAIN && may_wait(dial)) {
+        stop_attempt(dial);
+        dial->next--;
+        start_timer(dial, AGAIN_MS);
+    } else if (why != EINPROGRESS) {
         attempt_failed(dial, why);
-    else if (!pk_watch_set(dial->poller, &dial->watch, PK_WRITABLE))
+    } else if (!pk_watch_set(dial->poller, &dial->watch, PK_WRITABLE)) {
         attempt_failed(dial, errno);
+    }
     return false;
 }
 
@@ -365,6 +383,7 @@ pk_connect *pk_connect_start(pk_poller *poller, const pk_connect_order *order,
     dial->poller = poller;
     dial->done = done;
     dial->ctx = ctx;
+    dial->plain_at = ADDRESSES_MAX;
     dial->target = *order->target;
     dial->tls = order->tls == NULL ? NULL : pk_tls_ref(order->tls);
     if (order->exact != NULL)

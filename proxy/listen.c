@@ -74,6 +74,15 @@ static bool could_not(const char *where, int why, pk_error *err)
                                     "its addresses; /DIRECTORY:PORT is a Unix socket.");
 }
 
+/* A name's other addresses will do. */
+static void note_failure(const struct addrinfo *a, int why)
+{
+    char text[PK_ADDRESS_TEXT];
+    const pk_address at = pk_address_of(a->ai_addr, a->ai_addrlen);
+    pk_log_warning("could not listen on %s: %s", pk_address_text(&at, text, sizeof text),
+                   pk_errno_text(why));
+}
+
 static bool listen_tcp(pk_listeners *listeners, const pk_target *target, const char *where,
                        pk_error *err)
 {
@@ -81,7 +90,7 @@ static bool listen_tcp(pk_listeners *listeners, const pk_target *target, const c
     const char *host = strcmp(target->host, "*") == 0 ? NULL : target->host;
     const size_t before = listeners->count;
     struct addrinfo *found = NULL;
-    int why = ENOSPC;
+    int why = ETOOMANYREFS; /* PK_LISTENERS_MAX of them */
     /* Before a loop runs, so it may wait for a name server. */
     const int rc = getaddrinfo(host, target->port, &hints, &found);
     if (rc != 0)
@@ -90,10 +99,12 @@ static bool listen_tcp(pk_listeners *listeners, const pk_target *target, const c
     for (struct addrinfo *a = found; a != NULL && listeners->count < PK_LISTENERS_MAX;
          a = a->ai_next) {
         const int fd = bind_address(a);
-        if (fd >= 0)
+        if (fd >= 0) {
             (void)add(listeners, fd);
-        else
+        } else {
             why = errno;
+            note_failure(a, why);
+        }
     }
     freeaddrinfo(found);
     return listeners->count > before || could_not(where, why, err);
@@ -135,10 +146,13 @@ static bool listen_unix(pk_listeners *listeners, const pk_target *target, mode_t
     if (!pk_target_path(target, &path, err))
         return false;
     if (listeners->count == PK_LISTENERS_MAX)
-        return could_not(where, ENOSPC, err);
+        return could_not(where, ETOOMANYREFS, err);
     int fd = bind_path(&path, mode);
-    if (fd < 0 && errno == EADDRINUSE && is_left_over(&path) && unlink(path.sun_path) == 0)
-        fd = bind_path(&path, mode);
+    if (fd < 0 && errno == EADDRINUSE) {
+        const bool gone = is_left_over(&path) && unlink(path.sun_path) == 0;
+        errno = EADDRINUSE; /* looking changed it */
+        fd = gone ? bind_path(&path, mode) : -1;
+    }
     if (fd < 0)
         return could_not(where, errno, err);
     pk_listener *l = add(listeners, fd);

@@ -91,10 +91,18 @@ static void open_close_oldest(pk_loop *loop, void *what)
     (void)pk_session_close_oldest(loop);
 }
 
-void pk_loop_close_oldest(pk_loop *loop)
+bool pk_loop_make_room(pk_loop *loop)
 {
     static const pk_letter_kind kind = {open_close_oldest, NULL};
-    pk_post_send(loop->post, &kind, NULL);
+    const pk_hub *hub = loop->hub;
+    if (pk_session_close_oldest(loop))
+        return true;
+    for (size_t i = 0; i < hub->loop_count; i++)
+        if (atomic_load(&hub->loops[i]->silent) > 0) {
+            pk_post_send(hub->loops[i]->post, &kind, NULL);
+            return true;
+        }
+    return false;
 }
 
 static void open_stop(pk_loop *loop, void *what)

@@ -17,12 +17,15 @@
 #include <pthread.h>
 
 #define PK_LISTENERS_MAX 16u
+#define PK_LOOPS_MAX     64u
 
 typedef struct pk_session pk_session;
 typedef struct pk_cancel_table pk_cancel_table;
 
 /* Shared by all loops; made before the first and gone after the last. */
 typedef struct pk_hub {
+    pk_loop *loops[PK_LOOPS_MAX]; /* the first is the server's own */
+    size_t loop_count;
     pk_engine *engine;
     pk_limits *limits;
     pk_cancel_table *cancels;
@@ -54,6 +57,7 @@ struct pk_loop {
     pk_session *sessions;
     size_t session_count;
     atomic_size_t load;         /* sessions here or on their way here; any thread */
+    atomic_size_t silent;       /* sessions here that have not said who they are; any thread */
     uint64_t cancel_dropped_at; /* when the last warning about too many of them was written */
     unsigned cancels;           /* being forwarded */
     bool draining;              /* sessions leave as soon as they are idle */
@@ -78,8 +82,9 @@ void pk_loop_take(pk_loop *loop, int fd, const pk_address *peer);
 void pk_loop_apply(pk_loop *loop, pk_settings *settings);
 /* Sessions leave when they are idle; `force`: now. */
 void pk_loop_drain(pk_loop *loop, bool force);
-/* Makes room for somebody: the oldest that has said nothing yet goes. */
-void pk_loop_close_oldest(pk_loop *loop);
+/* Makes room for somebody who comes to this loop, on its thread: the oldest that has said nothing
+ * yet goes, at once here or a moment later on another loop. False: there is none anywhere. */
+bool pk_loop_make_room(pk_loop *loop);
 void pk_loop_stop(pk_loop *loop);
 
 #endif

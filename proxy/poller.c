@@ -65,10 +65,13 @@ static void call_ready(pk_poller *poller, int timeout)
 static void remove_again(pk_poller *poller, pk_watch *watch)
 {
     pk_watch *before = NULL;
+    size_t place = 0;
     if (!watch->again)
         return;
-    for (pk_watch *at = poller->again; at != watch; at = at->next_again)
+    for (pk_watch *at = poller->again; at != watch; at = at->next_again, place++)
         before = at;
+    if (place < poller->again_due)
+        poller->again_due--;
     if (before == NULL)
         poller->again = watch->next_again;
     else
@@ -82,7 +85,8 @@ static void remove_again(pk_poller *poller, pk_watch *watch)
 /* As many as there are now: who asks again meanwhile has his turn in the next round. */
 static void call_again(pk_poller *poller)
 {
-    for (size_t left = poller->again_count; left > 0 && poller->again != NULL; left--) {
+    poller->again_due = poller->again_count;
+    while (poller->again_due > 0) {
         pk_watch *watch = poller->again;
         remove_again(poller, watch);
         watch->ready(watch, PK_READABLE);

@@ -6,7 +6,8 @@
  * (docs/decisions/0009).
  *
  * What is closed in the middle of a round may still be looked at until its end: memory goes to the
- * poller (pk_poller_bury), which frees it between two rounds. The poller's own thread only.
+ * poller (pk_poller_bury), which frees it between two rounds. The poller's own thread only. libuv
+ * must have something to wait for, a timer at least: without it says that it cannot wait at all.
  */
 #ifndef PK_PROXY_POLLER_H
 #define PK_PROXY_POLLER_H
@@ -42,8 +43,8 @@ struct pk_grave {
 typedef struct pk_poller {
     pk_watch uv_watch; /* first: its callback gets only this */
     uv_loop_t uv;
-    pk_watch *again, *last_again; /* a queue */
-    size_t again_count;
+    pk_watch *again, *last_again;  /* a queue */
+    size_t again_count, again_due; /* in the queue; of them, to be called in this round */
     pk_grave *graves;
     int fd;
     bool uv_due, stopped;

@@ -324,6 +324,19 @@ static void note_message(pk_session *session, pk_header header, pk_span message)
     }
 }
 
+/* False: there are too many already; that is said in place of ReadyForQuery. */
+static bool login_ends(pk_session *session, cursor *c)
+{
+    pk_error err;
+    if (pk_session_count_login(session, &err)) {
+        pk_session_event(session, PK_EV_READY);
+        return true;
+    }
+    flush_run(c);
+    pk_session_fatal(session, &err);
+    return false;
+}
+
 /* What happens to a message whose interesting part is there. */
 static pk_answer judge(pk_session *session, cursor *c, pk_header header, pk_span message)
 {
@@ -337,11 +350,8 @@ static pk_answer judge(pk_session *session, cursor *c, pk_header header, pk_span
         flush_run(c); /* something may be said in its place */
         return pk_auth_answer(session, header, message);
     }
-    if (header.type == 'Z' && session->state == PK_ST_LOGIN) {
-        if (pk_session_may_be_refused(session))
-            flush_run(c); /* the refusal comes behind it, in place of ReadyForQuery */
-        pk_session_event(session, PK_EV_READY);
-    }
+    if (header.type == 'Z' && session->state == PK_ST_LOGIN && !login_ends(session, c))
+        return PK_ANSWER_SWALLOW;
     return pk_intercept_answer(session, header, message);
 }
 

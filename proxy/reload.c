@@ -55,7 +55,7 @@ static void load(uv_work_t *work)
             return;
         config = reload->new_config;
     }
-    reload->new_settings = pk_settings_new(config, &reload->err);
+    reload->new_settings = pk_settings_new(config, reload->first, &reload->err);
 }
 
 static void free_reload(pk_reload *reload)
@@ -85,6 +85,7 @@ static void take(pk_reload *reload)
     }
     pk_settings_unref(reload->settings);
     reload->settings = pk_steal(&reload->new_settings);
+    reload->complaint[0] = 0;
     reload->apply(reload->ctx, reload->settings);
     pk_log_info(reload->all ? "configuration reloaded" : "TLS files changed and were reloaded");
 }

@@ -21,7 +21,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define LOOPS_MAX      64u
 #define TICK_MS        1000u
 #define ACCEPT_PAUSE   100u /* after descriptors ran out */
 #define ACCEPT_TURNS   64
@@ -30,8 +29,7 @@
 
 struct pk_server {
     pk_hub hub;
-    pk_loop *loops[LOOPS_MAX]; /* the first is ours */
-    size_t loop_count, thread_count;
+    size_t thread_count;
     pk_listeners listeners;
     pk_reload *reload;
     pk_config *config; /* the one we were started with */
@@ -45,7 +43,7 @@ struct pk_server {
 
 static pk_loop *first(const pk_server *server)
 {
-    return server->loops[0];
+    return server->hub.loops[0];
 }
 
 static uint64_t now(const pk_server *server)
@@ -69,21 +67,11 @@ static bool pause_accepting(pk_server *server, bool pause)
     return ok;
 }
 
-/* Of those that have said nothing yet, here or, a moment later, on the other loops. */
-static bool close_oldest(pk_server *server)
-{
-    if (pk_session_close_oldest(first(server)))
-        return true;
-    for (size_t i = 1; i < server->loop_count; i++)
-        pk_loop_close_oldest(server->loops[i]);
-    return false;
-}
-
 /* The kernel lacks something, or the reserve of descriptors is reached: make room among those that
  * have not logged in, and wait a moment. The listener would be ready again at once. */
 static void rest(pk_server *server, const char *why)
 {
-    const bool closed = close_oldest(server);
+    const bool closed = pk_loop_make_room(first(server));
     pk_log_warning("%s: accepting is paused%s", why,
                    closed ? ", the oldest connection without login was closed" : "");
     (void)pause_accepting(server, true);
@@ -124,9 +112,9 @@ static bool is_of_connection(int why)
 static pk_loop *least_loaded(pk_server *server)
 {
     pk_loop *best = first(server);
-    for (size_t i = 1; i < server->loop_count; i++)
-        if (atomic_load(&server->loops[i]->load) < atomic_load(&best->load))
-            best = server->loops[i];
+    for (size_t i = 1; i < server->hub.loop_count; i++)
+        if (atomic_load(&server->hub.loops[i]->load) < atomic_load(&best->load))
+            best = server->hub.loops[i];
     return best;
 }
 
@@ -144,13 +132,16 @@ static void on_connection(pk_watch *watch, unsigned events)
 {
     pk_listener *l = (pk_listener *)watch;
     pk_server *server = l->ctx;
-    (void)events;
+    if (events & PK_FAILED) {
+        rest(server, "a listening socket failed");
+        return;
+    }
     for (int i = 0; i < ACCEPT_TURNS; i++) {
         struct sockaddr_storage name;
         socklen_t len = sizeof name;
         const int fd =
             accept4(watch->fd, (struct sockaddr *)&name, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0 && is_reserved(server, fd) && !close_oldest(server)) {
+        if (fd >= 0 && is_reserved(server, fd) && !pk_loop_make_room(first(server))) {
             pk_session_turn_away(&server->hub, fd, "too many connections");
             continue;
         }
@@ -168,9 +159,11 @@ static void on_connection(pk_watch *watch, unsigned events)
     }
 }
 
+/* Also before there is a loop: then nothing is watched yet. */
 static void stop_listening(pk_server *server)
 {
-    pk_listen_close(&server->listeners, pk_loop_poller(first(server)));
+    pk_listen_close(&server->listeners,
+                    first(server) == NULL ? NULL : pk_loop_poller(first(server)));
 }
 
 /* ---- the end ---- */
@@ -178,8 +171,8 @@ static void stop_listening(pk_server *server)
 static void end_if_over(pk_server *server)
 {
     size_t left = 0;
-    for (size_t i = 0; i < server->loop_count; i++)
-        left += atomic_load(&server->loops[i]->load);
+    for (size_t i = 0; i < server->hub.loop_count; i++)
+        left += atomic_load(&server->hub.loops[i]->load);
     const bool late = server->forced_until != 0 && now(server) >= server->forced_until;
     if (server->draining && (left == 0 || late))
         pk_poller_stop(pk_loop_poller(first(server)));
@@ -203,8 +196,8 @@ static void drain(pk_server *server, bool force)
 {
     server->draining = true;
     stop_listening(server);
-    for (size_t i = 0; i < server->loop_count; i++)
-        pk_loop_drain(server->loops[i], force);
+    for (size_t i = 0; i < server->hub.loop_count; i++)
+        pk_loop_drain(server->hub.loops[i], force);
 }
 
 static void force_end(pk_server *server, const char *why)
@@ -251,8 +244,8 @@ static void apply(void *ctx, pk_settings *settings)
     pk_settings_unref(server->settings);
     server->settings = pk_settings_ref(settings);
     pk_limits_set(server->hub.limits, settings->limits);
-    for (size_t i = 0; i < server->loop_count; i++)
-        pk_loop_apply(server->loops[i], settings);
+    for (size_t i = 0; i < server->hub.loop_count; i++)
+        pk_loop_apply(server->hub.loops[i], settings);
 }
 
 /* ---- the whole ---- */
@@ -278,7 +271,7 @@ static size_t wanted_loops(const pk_config *config)
     size_t count = pk_config_number(config, PK_OPT_PROXY_THREADS);
     if (count == 0)
         count = uv_available_parallelism();
-    return count > LOOPS_MAX ? LOOPS_MAX : count;
+    return count > PK_LOOPS_MAX ? PK_LOOPS_MAX : count;
 }
 
 static bool socket_mode(const pk_config *config, mode_t *mode, pk_error *err)
@@ -304,17 +297,17 @@ pk_server *pk_server_open(pk_config *config, pk_error *err)
     server->hub.cancels = pk_cancel_table_new();
     server->hub.loop_is_empty = loop_is_empty;
     server->hub.ctx = server;
-    server->settings = pk_settings_new(config, err);
+    server->settings = pk_settings_new(config, config, err);
     if (server->settings == NULL || !socket_mode(config, &mode, err) ||
         !pk_listen(&server->listeners, pk_config_text(config, PK_OPT_PROXY_LISTEN), mode, err))
         return NULL;
     pk_limits_set(server->hub.limits, server->settings->limits);
     const size_t count = wanted_loops(config);
-    while (server->loop_count < count) {
+    while (server->hub.loop_count < count) {
         pk_loop *loop = pk_loop_open(&server->hub, server->settings, err);
         if (loop == NULL)
             return NULL;
-        server->loops[server->loop_count++] = loop;
+        server->hub.loops[server->hub.loop_count++] = loop;
     }
     return pk_steal(&server);
 }
@@ -332,8 +325,9 @@ static bool start_threads(pk_server *server, pk_error *err)
     int failed = 0;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (size_t i = 1; i < server->loop_count && failed == 0; i++) {
-        failed = pthread_create(&server->loops[i]->thread, NULL, run_loop, server->loops[i]);
+    for (size_t i = 1; i < server->hub.loop_count && failed == 0; i++) {
+        failed =
+            pthread_create(&server->hub.loops[i]->thread, NULL, run_loop, server->hub.loops[i]);
         server->thread_count += failed == 0;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -380,9 +374,9 @@ static bool start(pk_server *server, const pk_server_reload *reload, pk_error *e
 static void stop_threads(pk_server *server)
 {
     for (size_t i = 1; i <= server->thread_count; i++)
-        pk_loop_stop(server->loops[i]);
+        pk_loop_stop(server->hub.loops[i]);
     for (size_t i = 1; i <= server->thread_count; i++)
-        (void)pthread_join(server->loops[i]->thread, NULL);
+        (void)pthread_join(server->hub.loops[i]->thread, NULL);
     server->thread_count = 0;
 }
 
@@ -403,15 +397,14 @@ void pk_server_close(pk_server *server)
 {
     if (server == NULL)
         return;
-    if (server->loop_count > 0)
-        stop_listening(server);
+    stop_listening(server);
     for (size_t i = 0; server->handles_open && i < PK_COUNT(server->signals); i++)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     if (server->handles_open)
         uv_close((uv_handle_t *)&server->timer, NULL);
     pk_reload_close(server->reload);
-    for (size_t i = server->loop_count; i > 0; i--)
-        pk_loop_close(server->loops[i - 1]);
+    for (size_t i = server->hub.loop_count; i > 0; i--)
+        pk_loop_close(server->hub.loops[i - 1]);
     pk_settings_unref(server->settings);
     pk_limits_free(server->hub.limits);
     pk_cancel_table_free(server->hub.cancels);

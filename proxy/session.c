@@ -233,8 +233,10 @@ static void leave(pk_session *session)
         [PK_LIMIT_ROLE] = session->login,
     };
     for (int i = 0; i < PK_LIMIT_COUNT; i++)
-        if (session->counted[i])
+        if (session->counted[i]) {
             pk_limits_give(limits, (pk_limit)i, names[i]);
+            session->counted[i] = false;
+        }
 }
 
 static void read_startup(pk_session *session, const pk_startup *first)
@@ -403,14 +405,7 @@ static void login_is_over(pk_session *session)
     session->logging_in = false;
 }
 
-bool pk_session_may_be_refused(const pk_session *session)
-{
-    const uint32_t *limits = session->loop->settings->limits;
-    return limits[PK_LIMIT_DATABASE] > 0 || limits[PK_LIMIT_ROLE] > 0;
-}
-
-/* False: there is no room after all. */
-static bool count_login(pk_session *session, pk_error *err)
+bool pk_session_count_login(pk_session *session, pk_error *err)
 {
     pk_limits *limits = session->loop->hub->limits;
     session->counted[PK_LIMIT_DATABASE] =
@@ -424,15 +419,12 @@ static bool count_login(pk_session *session, pk_error *err)
 void pk_session_welcome(pk_session *session)
 {
     char name[PK_ADDRESS_TEXT];
-    pk_error err;
     session->deadline = 0;
     login_is_over(session);
     session->client.sensitive = session->backend.sensitive = false;
     pk_buf_clear(&session->removed);
     pk_log_debug("session %llu: %s is logged in from %s", NUMBER(session),
                  session->user == NULL ? "(unknown)" : session->user, peer_name(session, name));
-    if (!count_login(session, &err))
-        pk_session_fatal(session, &err);
 }
 
 void pk_session_resume(pk_session *session)
@@ -445,6 +437,7 @@ void pk_session_resume(pk_session *session)
 void pk_session_begin_closing(pk_session *session)
 {
     session->deadline = now(session) + CLOSING_MS;
+    leave(session); /* others need not wait until the client has heard it */
     if (session->running != 0)
         pk_engine_cancel(session->loop->hub->engine, session->running);
     bool between_messages = session->client_left == 0 || session->client_drop;
@@ -800,6 +793,7 @@ static void enlist(pk_session *session)
     session->at = &loop->sessions;
     loop->sessions = session;
     loop->session_count++;
+    atomic_fetch_add(&loop->silent, 1);
     atomic_fetch_add(&loop->hub->sessions, 1);
     atomic_fetch_add(&loop->hub->logging_in, 1);
     session->logging_in = true;
@@ -827,15 +821,15 @@ static bool is_crowded(pk_loop *loop)
 {
     const size_t room = atomic_load(&loop->hub->logging_in_room);
     size_t most = loop->settings->logging_in_max;
-    if (room > 0 && room < most)
+    if (most == 0 || (room > 0 && room < most))
         most = room;
-    return atomic_load(&loop->hub->logging_in) >= most;
+    return most > 0 && atomic_load(&loop->hub->logging_in) >= most;
 }
 
 void pk_session_accept(pk_loop *loop, int fd, const pk_address *peer)
 {
     char name[PK_ADDRESS_TEXT];
-    if (is_crowded(loop) && !pk_session_close_oldest(loop)) {
+    if (is_crowded(loop) && !pk_loop_make_room(loop)) {
         atomic_fetch_sub(&loop->load, 1);
         pk_session_turn_away(loop->hub, fd, "too many connections that have not logged in");
         return;

@@ -103,8 +103,8 @@ void pk_session_abort_all(pk_loop *loop);
 /* Of those that have said nothing yet: for when descriptors run out. False: there is none. */
 bool pk_session_close_oldest(pk_loop *loop);
 
-/* Is it counted at the end of its login whether there is room for it? */
-bool pk_session_may_be_refused(const pk_session *session);
+/* At the end of its login: its database's and role's places. 53300: there is none. */
+bool pk_session_count_login(pk_session *session, pk_error *err) PK_MUST_USE;
 
 /* To the client: only at a message boundary (backend_left == 0). */
 void pk_session_say(pk_session *session, const pk_buf *messages);

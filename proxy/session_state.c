@@ -99,6 +99,8 @@ void pk_session_event(pk_session *session, pk_event event)
     step next = steps[session->state][event];
     pk_log_debug("session %llu: %s --%s--> %s", (unsigned long long)session->number,
                  state_names[session->state], event_names[event], state_names[next.to]);
+    if (session->state == PK_ST_START && next.to != PK_ST_START)
+        atomic_fetch_sub(&session->loop->silent, 1);
     if (next.to == PK_ST_NONE)
         next = (step){PK_ST_CLOSING, pk_session_violation};
     session->state = next.to;

@@ -85,7 +85,7 @@ static void load_limits(const pk_config *config, pk_settings *settings)
     settings->logging_in_max = pk_config_number(config, PK_OPT_PROXY_MAX_LOGGING_IN);
 }
 
-pk_settings *pk_settings_new(const pk_config *config, pk_error *err)
+pk_settings *pk_settings_new(const pk_config *config, const pk_config *first, pk_error *err)
 {
     PK_AUTO_PTR(pk_settings_unref) pk_settings *settings = pk_new(pk_settings);
     atomic_store(&settings->refs, 1);
@@ -95,7 +95,7 @@ pk_settings *pk_settings_new(const pk_config *config, pk_error *err)
         (uint64_t)pk_config_seconds(config, PK_OPT_PROXY_DRAIN_TIMEOUT) * 1000;
     settings->cleartext_passwords = pk_config_bool(config, PK_OPT_PROXY_CLEARTEXT_PASSWORDS);
     load_limits(config, settings);
-    if (!pk_target_parse(pk_config_text(config, PK_OPT_PROXY_BACKEND), "5432", &settings->backend,
+    if (!pk_target_parse(pk_config_text(first, PK_OPT_PROXY_BACKEND), "5432", &settings->backend,
                          err) ||
         !load_client_tls(config, settings, err) || !load_server_tls(config, settings, err))
         return NULL;

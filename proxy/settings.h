@@ -25,7 +25,9 @@ typedef struct pk_settings {
     bool cleartext_passwords;          /* may go over a plain connection to a server that has TLS */
 } pk_settings;
 
-pk_settings *pk_settings_new(const pk_config *config, pk_error *err) PK_MUST_USE;
+/* `first`: the configuration we were started with, which rules where a setting cannot change. */
+pk_settings *pk_settings_new(const pk_config *config, const pk_config *first,
+                             pk_error *err) PK_MUST_USE;
 pk_settings *pk_settings_ref(pk_settings *settings) PK_MUST_USE;
 void pk_settings_unref(pk_settings *settings);
 PK_DEFINE_AUTO_PTR(pk_settings_unref, pk_settings *)

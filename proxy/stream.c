@@ -106,8 +106,10 @@ static void deliver(pk_stream *stream, size_t len)
         return;
     }
     size_t carry = stream->carry_len;
-    if (carry > 0)
+    if (carry > 0) {
         memcpy(bytes - carry, stream->carry, carry);
+        pk_wipe(stream->carry, carry);
+    }
     stream->carry_len = 0;
     pk_span all = {bytes - carry, len + carry};
     size_t done = stream->owner->input(stream, all);
@@ -300,6 +302,7 @@ void pk_stream_consume(pk_stream *stream, size_t len)
     if (stream->carry_len > 0) {
         memmove(stream->carry, stream->carry + len, stream->carry_len - len);
         stream->carry_len = (uint8_t)(stream->carry_len - len);
+        pk_wipe(stream->carry + stream->carry_len, len);
         return;
     }
     pk_wipe(stream->in.block + stream->in.consumed, len);

@@ -8,7 +8,6 @@
  */
 #include "proxy/tls_context.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
@@ -17,16 +16,39 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CIPHERS     "HIGH:MEDIUM:+3DES:!aNULL" /* PostgreSQL's ssl_ciphers */
+#define CIPHERS "HIGH:MEDIUM:+3DES:!aNULL" /* PostgreSQL's ssl_ciphers */
+/* PostgreSQL's ssl_groups. The larger ones are for clients that are told to use nothing else. */
+#define GROUPS      "X25519:prime256v1:secp384r1:secp521r1"
 #define READ_BUFFER (64u << 10)
 
-PK_DEFINE_AUTO_PTR(SSL_CTX_free, SSL_CTX *)
+/* ---- complaints ---- */
+
+void pk_tls_forget(void)
+{
+    if (ERR_peek_error() != 0) /* clearing an empty queue costs more than looking */
+        ERR_clear_error();
+}
+
+const char *pk_tls_reason(void)
+{
+    const unsigned long first = ERR_peek_error();
+    const int reason = ERR_GET_REASON(first);
+    if (first == 0)
+        return NULL;
+    if (ERR_SYSTEM_ERROR(first))
+        return pk_errno_text(reason);
+    const char *text = ERR_reason_error_string(first);
+    if (text != NULL)
+        return text;
+    /* a peer may send an alert that OpenSSL has no text for */
+    return reason > SSL_AD_REASON_OFFSET ? SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET)
+                                         : "a reason without a name";
+}
 
 bool pk_tls_complain(pk_error *err, const char *sqlstate, const char *what)
 {
-    const unsigned long first = ERR_get_error();
-    const char *reason = first == 0 ? NULL : ERR_reason_error_string(first);
-    ERR_clear_error();
+    const char *reason = pk_tls_reason();
+    pk_tls_forget();
     return pk_fail(err, sqlstate, "%s: %s", what, reason == NULL ? "no reason known" : reason);
 }
 
@@ -88,36 +110,46 @@ static bool bad_file(const char *what, const char *path, pk_error *err)
     return pk_tls_complain(err, PK_E_CONFIG_FILE, text);
 }
 
-/* An encrypted key would make OpenSSL ask at the terminal. */
+/* OpenSSL would ask at the terminal. */
 static int no_passphrase(char *buf, int size, int writing, void *asked)
 {
     (void)buf;
     (void)size;
     (void)writing;
     *(bool *)asked = true;
-    return 0;
+    return -1;
 }
 
-static bool load_key(pk_tls *tls, const char *path, pk_error *err)
+static bool has_passphrase(const char *what, const char *path, pk_error *err)
 {
-    bool asked = false;
-    SSL_CTX_set_default_passwd_cb(tls->ctx, no_passphrase);
-    SSL_CTX_set_default_passwd_cb_userdata(tls->ctx, &asked);
-    const bool loaded = SSL_CTX_use_PrivateKey_file(tls->ctx, path, SSL_FILETYPE_PEM) == 1;
-    SSL_CTX_set_default_passwd_cb_userdata(tls->ctx, NULL);
-    if (loaded)
-        return true;
-    if (!asked)
-        return bad_file("private key", path, err);
-    ERR_clear_error();
-    (void)pk_fail(err, PK_E_CONFIG_FILE, "private key file \"%s\" is protected by a passphrase",
-                  path);
-    return pk_error_hint(err, "pgkeep asks nobody: give it a key without one, readable by its user "
-                              "only.");
+    pk_tls_forget();
+    (void)pk_fail(err, PK_E_CONFIG_FILE, "%s file \"%s\" is protected by a passphrase", what, path);
+    return pk_error_hint(err, "pgkeep asks nobody: give it a file without one, readable by its "
+                              "user only.");
+}
+
+/* The last of these also looks whether the two belong together: OpenSSL does not when it loads
+ * them, if they are of different kinds. */
+static bool read_pair(pk_tls *tls, const pk_tls_files *files, const bool *asked, pk_error *err)
+{
+    if (SSL_CTX_use_certificate_chain_file(tls->ctx, files->cert) != 1)
+        return *asked ? has_passphrase("certificate", files->cert, err)
+                      : bad_file("certificate", files->cert, err);
+    if (SSL_CTX_use_PrivateKey_file(tls->ctx, files->key, SSL_FILETYPE_PEM) != 1)
+        return *asked ? has_passphrase("private key", files->key, err)
+                      : bad_file("private key", files->key, err);
+    if (SSL_CTX_check_private_key(tls->ctx) != 1) {
+        pk_tls_forget();
+        return pk_fail(err, PK_E_CONFIG_FILE,
+                       "private key file \"%s\" is not the certificate's: key values mismatch",
+                       files->key);
+    }
+    return true;
 }
 
 static bool load_pair(pk_tls *tls, const pk_tls_files *files, pk_error *err)
 {
+    bool asked = false;
     if (!is_set(files->cert) && !is_set(files->key))
         return true;
     if (!is_set(files->cert) || !is_set(files->key))
@@ -125,15 +157,18 @@ static bool load_pair(pk_tls *tls, const pk_tls_files *files, pk_error *err)
     if (!look_at(&tls->files[0], files->cert, "certificate", err) ||
         !look_at(&tls->files[1], files->key, "private key", err) || !check_private(files->key, err))
         return false;
-    if (SSL_CTX_use_certificate_chain_file(tls->ctx, files->cert) != 1)
-        return bad_file("certificate", files->cert, err);
-    if (!load_key(tls, files->key, err)) /* also if it is not the certificate's */
+    SSL_CTX_set_default_passwd_cb(tls->ctx, no_passphrase);
+    SSL_CTX_set_default_passwd_cb_userdata(tls->ctx, &asked);
+    const bool loaded = read_pair(tls, files, &asked, err);
+    SSL_CTX_set_default_passwd_cb_userdata(tls->ctx, NULL);
+    if (!loaded)
         return false;
     unsigned len = sizeof tls->digest;
     return X509_digest(SSL_CTX_get0_certificate(tls->ctx), EVP_sha256(), tls->digest, &len) == 1 ||
            bad_file("certificate", files->cert, err);
 }
 
+/* Not X509_STORE_load_locations: certificates in this file would become authorities. */
 static bool load_revoked(pk_tls *tls, const pk_tls_files *files, pk_error *err)
 {
     X509_STORE *store = SSL_CTX_get_cert_store(tls->ctx);
@@ -141,8 +176,10 @@ static bool load_revoked(pk_tls *tls, const pk_tls_files *files, pk_error *err)
         return true;
     if (!look_at(&tls->files[3], files->crl, "certificate revocation list", err))
         return false;
-    if (X509_STORE_load_locations(store, files->crl, NULL) != 1)
+    X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+    if (lookup == NULL || X509_load_crl_file(lookup, files->crl, X509_FILETYPE_PEM) < 1)
         return bad_file("certificate revocation list", files->crl, err);
+    pk_tls_forget();
     (void)X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
     return true;
 }
@@ -154,6 +191,17 @@ static bool load_authorities(pk_tls *tls, const pk_tls_files *files, pk_error *e
     if (SSL_CTX_load_verify_locations(tls->ctx, files->ca, NULL) != 1)
         return bad_file("root certificate", files->ca, err);
     return load_revoked(tls, files, err);
+}
+
+/* Without authorities: nothing to be verified, and nothing that would be revoked. */
+static bool need_none(const pk_tls *tls, const pk_tls_files *files, const char *whose,
+                      pk_error *err)
+{
+    if (is_set(files->crl))
+        return pk_fail(err, PK_E_PARAMETER,
+                       "a certificate revocation list needs the authorities that it is of");
+    return tls->mode < PK_SSL_VERIFY_CA ||
+           pk_fail(err, PK_E_PARAMETER, "verifying %s needs authorities", whose);
 }
 
 /* ---- contexts ---- */
@@ -175,14 +223,26 @@ static int choose_protocol(SSL *ssl, const unsigned char **chosen, unsigned char
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+static bool version_of(const char *name, int *version, pk_error *err)
+{
+    *version = TLS1_2_VERSION;
+    if (!is_set(name) || strcmp(name, "TLSv1.2") == 0)
+        return true;
+    *version = TLS1_3_VERSION;
+    return strcmp(name, "TLSv1.3") == 0 ||
+           pk_fail(err, PK_E_PARAMETER, "invalid lowest version of TLS: \"%.20s\"", name);
+}
+
 static bool new_context(pk_tls *tls, const SSL_METHOD *method, const char *min_version,
                         pk_error *err)
 {
-    const bool newest = min_version != NULL && strcmp(min_version, "TLSv1.3") == 0;
-    ERR_clear_error();
+    int version;
+    if (!version_of(min_version, &version, err))
+        return false;
+    pk_tls_forget();
     tls->ctx = SSL_CTX_new(method);
     if (tls->ctx == NULL || SSL_CTX_set_cipher_list(tls->ctx, CIPHERS) != 1 ||
-        SSL_CTX_set_min_proto_version(tls->ctx, newest ? TLS1_3_VERSION : TLS1_2_VERSION) != 1)
+        SSL_CTX_set_min_proto_version(tls->ctx, version) != 1)
         return pk_tls_complain(err, PK_E_SYSTEM, "could not make a TLS context");
     (void)SSL_CTX_set_options(tls->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                             SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF |
@@ -208,8 +268,7 @@ static pk_tls *tls_new(pk_sslmode mode)
 static bool ask_for_certificates(pk_tls *tls, const pk_tls_files *files, pk_error *err)
 {
     if (!is_set(files->ca))
-        return tls->mode < PK_SSL_VERIFY_CA ||
-               pk_fail(err, PK_E_PARAMETER, "verifying client certificates needs authorities");
+        return need_none(tls, files, "client certificates", err);
     if (!load_authorities(tls, files, err))
         return false;
     STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(files->ca);
@@ -229,40 +288,40 @@ pk_tls *pk_tls_for_clients(const pk_tls_files *files, pk_sslmode mode, const cha
     if (!new_context(tls, TLS_server_method(), min_version, err) || !load_pair(tls, files, err) ||
         !ask_for_certificates(tls, files, err))
         return NULL;
+    if (SSL_CTX_set1_groups_list(tls->ctx, GROUPS) != 1) {
+        (void)pk_tls_complain(err, PK_E_SYSTEM, "could not set the groups of a TLS context");
+        return NULL;
+    }
     (void)SSL_CTX_set_session_id_context(tls->ctx, id, sizeof id - 1);
     SSL_CTX_set_alpn_select_cb(tls->ctx, choose_protocol, NULL);
     return pk_steal(&tls);
 }
 
-static bool is_address(const char *host)
+/* libpq 16: who trusts everybody's authorities must look at the name. */
+static bool use_system(pk_tls *tls, const pk_tls_files *files, pk_error *err)
 {
-    unsigned char address[16];
-    return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
-}
-
-static bool check_host(pk_tls *tls, const char *host, pk_error *err)
-{
-    X509_VERIFY_PARAM *rules = SSL_CTX_get0_param(tls->ctx);
     if (tls->mode != PK_SSL_VERIFY_FULL)
-        return true;
-    X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    const int ok = is_address(host) ? X509_VERIFY_PARAM_set1_ip_asc(rules, host)
-                                    : X509_VERIFY_PARAM_set1_host(rules, host, 0);
-    return ok == 1 || pk_tls_complain(err, PK_E_SYSTEM, "could not set the host to be verified");
+        return pk_fail(err, PK_E_PARAMETER,
+                       "weak sslmode may not be used with the system's authorities (use "
+                       "\"verify-full\")");
+    if (SSL_CTX_set_default_verify_paths(tls->ctx) != 1)
+        return pk_tls_complain(err, PK_E_SYSTEM, "could not load the system's authorities");
+    return load_revoked(tls, files, err);
 }
 
 /* libpq: authorities that are there are used, whatever the mode says. */
 static bool verify_server(pk_tls *tls, const pk_tls_files *files, const char *host, pk_error *err)
 {
     if (!is_set(files->ca))
-        return tls->mode < PK_SSL_VERIFY_CA ||
-               pk_fail(err, PK_E_PARAMETER, "verifying the server's certificate needs authorities");
+        return need_none(tls, files, "the server's certificate", err);
+    if (tls->mode == PK_SSL_VERIFY_FULL && !is_set(host))
+        return pk_fail(err, PK_E_PARAMETER,
+                       "host name must be specified for a verified SSL connection");
+    if (tls->mode == PK_SSL_VERIFY_FULL)
+        tls->host = pk_strdup(host);
     SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, NULL);
-    if (strcmp(files->ca, "system") != 0)
-        return load_authorities(tls, files, err) && check_host(tls, host, err);
-    if (SSL_CTX_set_default_verify_paths(tls->ctx) != 1)
-        return pk_tls_complain(err, PK_E_SYSTEM, "could not load the system's authorities");
-    return load_revoked(tls, files, err) && check_host(tls, host, err);
+    return strcmp(files->ca, "system") == 0 ? use_system(tls, files, err)
+                                            : load_authorities(tls, files, err);
 }
 
 pk_tls *pk_tls_for_server(const pk_tls_files *files, pk_sslmode mode, const char *min_version,
@@ -271,7 +330,7 @@ pk_tls *pk_tls_for_server(const pk_tls_files *files, pk_sslmode mode, const char
     static const unsigned char protocols[] = "\x0a" PK_TLS_PROTOCOL;
     PK_AUTO_PTR(pk_tls_unref) pk_tls *tls = tls_new(mode);
     tls->direct = direct;
-    if (!is_address(host))
+    if (is_set(host) && !pk_tls_is_address(host))
         tls->server_name = pk_strdup(host);
     if (!new_context(tls, TLS_client_method(), min_version, err) || !load_pair(tls, files, err) ||
         !verify_server(tls, files, host, err))
@@ -297,6 +356,7 @@ void pk_tls_unref(pk_tls *tls)
     for (size_t i = 0; i < PK_TLS_FILES; i++)
         pk_free(tls->files[i].path);
     pk_free(tls->server_name);
+    pk_free(tls->host);
     pk_free(tls);
 }
 

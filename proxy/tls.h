@@ -37,11 +37,14 @@ typedef struct pk_tls pk_tls;
 
 /* Towards clients. A client certificate is asked for if there is a `ca`; `mode` VERIFY_CA and
  * VERIFY_FULL demand one. min_version: "TLSv1.2" (the default of "") or "TLSv1.3". NULL: 58P01 a
- * file is not there, 42501 the key can be read by others, F0000 what is in a file will not do. */
+ * file is not there, 42501 the key can be read by others, F0000 what is in a file will not do,
+ * 22023 these settings do not go together. */
 pk_tls *pk_tls_for_clients(const pk_tls_files *files, pk_sslmode mode, const char *min_version,
                            pk_error *err) PK_MUST_USE;
 /* Towards the server: `host` is checked with VERIFY_FULL and sent as SNI unless it is an address;
- * `direct`: offer ALPN "postgresql" and begin without asking (PostgreSQL 17). */
+ * an authority that is given is used whatever the mode, and "system" wants VERIFY_FULL, as libpq
+ * does. `direct`: begin without asking, and insist on ALPN "postgresql" (PostgreSQL 17), which is
+ * offered always. */
 pk_tls *pk_tls_for_server(const pk_tls_files *files, pk_sslmode mode, const char *min_version,
                           const char *host, bool direct, pk_error *err) PK_MUST_USE;
 pk_tls *pk_tls_ref(pk_tls *tls) PK_MUST_USE;
@@ -66,7 +69,7 @@ typedef enum pk_tls_stop {
     PK_TLS_WANTS_READ,  /* the socket has to become readable */
     PK_TLS_WANTS_WRITE, /* the socket has to become writable */
     PK_TLS_ENDED,       /* the peer said goodbye, or closed without a word */
-    PK_TLS_BROKEN, /* the connection cannot be used any more; errno or the error queue says why */
+    PK_TLS_BROKEN,      /* the connection cannot be used any more; pk_tls_link_why says why */
 } pk_tls_stop;
 
 /* We are the server. `begun`: bytes that were read already (a handshake without asking); copied. */
@@ -82,12 +85,16 @@ void pk_tls_goodbye(pk_tls_link *link);
  * 28000 the peer's certificate will not do). Never blocks. */
 bool pk_tls_handshake(pk_tls_link *link, pk_tls_stop *stop, pk_error *err) PK_MUST_USE;
 
-/* Bytes done, or -1 with *stop. A write that was stopped must be repeated with the same bytes in
- * front (they may have moved). Never raises SIGPIPE. */
+/* Bytes done, or -1 with *stop; there must be room, or bytes. A write that was stopped must be
+ * repeated with the same bytes in front (they may have moved). Never raises SIGPIPE. */
 ssize_t pk_tls_read(pk_tls_link *link, void *to, size_t room, pk_tls_stop *stop);
 ssize_t pk_tls_write(pk_tls_link *link, pk_span bytes, pk_tls_stop *stop);
-/* Are there bytes that pk_tls_read would return although the socket is not readable? */
+/* Would pk_tls_read return bytes, or an end that it has not told yet, although the socket is not
+ * readable? */
 bool pk_tls_has_pending(const pk_tls_link *link);
+/* After BROKEN: the first cause, for the log. "" if there is none. A server that does not like our
+ * certificate says so here and not in the handshake (TLS 1.3). */
+const char *pk_tls_link_why(const pk_tls_link *link);
 
 /* After the handshake. */
 bool pk_tls_has_alpn(const pk_tls_link *link); /* "postgresql" was agreed on */

@@ -4,7 +4,7 @@
     run.py BINARY SCENARIO.wire [--verbose]
 
 A scenario is a list of lines, done in order; '#' begins a comment. C is the client, B the backend;
-a second client is D, a second backend connection is E.
+further clients are D and F, further backend connections are E and G.
 
     C> MESSAGE        the client sends        B> MESSAGE    the backend sends
     C< MESSAGE        it must receive this    B< MESSAGE    likewise
@@ -12,7 +12,8 @@ a second client is D, a second backend connection is E.
     C= silence        nothing may come for a moment
     C. close|reset    it closes               B. close
     C> hex 00 00      raw bytes; "C> join": the messages up to "C> send" go out in one piece
-    C open            a new connection (made by the first line that needs it otherwise)
+    C open [unix] [from=ADDRESS]   a new connection (made by the first line that needs it otherwise); over the
+                      Unix socket; from this address of the host
     login [user=.. encoding=.. scs=.. reported=..]   the usual start of a session, C and B
     check TAG [tx]    B receives the stand-in for TAG and answers it; tx is the status (I)
     standin NAME TAG [n [TYPES]]   B receives the stand-in of a Parse of ours with n parameters, both get on
@@ -22,12 +23,20 @@ a second client is D, a second backend connection is E.
     never TEXT                     B has received nothing with this in it
     forgotten TEXT                 the proxy's memory does not hold it
     files N                        the proxy may have so many descriptors; in the first lines
-    log TEXT          this must appear in the proxy's log
+    log TEXT          this must appear in the proxy's log; "logged N TEXT": so many times
     until STATE       wait: that is where the last session that moved has got to (LOCAL: the engine has a request)
-    args ARG..        arguments of the proxy; in the first lines
+    args ARG..        arguments of the proxy, $dir is its directory; in the first lines
+    file LINE         of its configuration file; in the first lines it starts with them, later they are the new
+                      file, which "hup" writes before it sends SIGHUP. With $backend it is there that the
+                      backend is named
+    listen ADDRESS    the proxy listens there as well; in the first lines
+    loops N [even]    the proxy has so many event loops; every loop has as many sessions as the others, or one less
+    storm N           N clients at once log in, ask three questions each, get the answers to theirs, wait for all
+                      others and check that the loops share them; then they leave
     split             run it again for every offset at which the bytes sent by C or B can be cut
     crowd N [startup] N more clients connect and say nothing, or that much; "disperse": they go
-    sleep SECONDS, term, exit CODE, no-backend, self-backend (the proxy's backend is the proxy)
+    sleep SECONDS, term, signal NAME, exit CODE, no-backend, self-backend (the proxy's backend is the proxy),
+    unix-backend (the backend is a Unix socket)
 
 Messages: a type letter and its fields. Q "sql"; P name "sql" TYPES..; D S name; E portal LIMIT; C S name;
 B portal name VALUES.. (NULL, x:00ff for bytes, in=0,1 and out=1 for formats);
@@ -37,7 +46,7 @@ T cols.. (name or name:type:format; TT to receive the latter, DX to receive hex)
 In what must be received a field may be a regular expression ~"..", whose (?P<name>..) can be used as $name
 later, and * stands for all further fields. 3* before a message repeats it.
 """
-import os, re, resource, select, shlex, signal, socket, struct, subprocess, sys, tempfile, time
+import asyncio, os, re, resource, select, shlex, signal, socket, struct, subprocess, sys, tempfile, time
 
 PATIENCE = 10.0
 SILENCE = 0.15
@@ -292,7 +301,8 @@ class Peer:
         self.name, self.sock, self.cutter = name, sock, cutter
         self.data, self.joining, self.first = b'', None, True
         self.seen = b''
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, data):
         if self.joining is not None:
@@ -366,26 +376,65 @@ class Cutter:
 
 
 class Proxy:
-    def __init__(self, binary, args, with_backend, circle, files):
+    def __init__(self, binary, plan):
         self.dir = tempfile.TemporaryDirectory(prefix='pgkeep-wire-')
         self.log_path = os.path.join(self.dir.name, 'log')
-        self.listener = socket.socket()
-        self.listener.bind(('127.0.0.1', 0))
-        if with_backend:
-            self.listener.listen(64)
-        backend = self.listener.getsockname()[1]
-        if not with_backend:
-            self.listener.close()  # nobody is there
-        listen = 0
-        if circle:
-            self.listener.close()  # its port is the proxy's now
-            listen = backend
+        self.config_path = os.path.join(self.dir.name, 'conf')
+        self.backend, listen = self.make_listener(plan)
+        in_file = any('$backend' in line for line in plan.file)
+        addresses = ','.join([f'127.0.0.1:{listen}'] + plan.listen).replace('$dir', self.dir.name)
+        args = [x.replace('$dir', self.dir.name) for x in plan.args]
+        if plan.file:
+            self.write_config(plan.file)
+            args += ['--config', self.config_path]
+        if not in_file:
+            args = ['--backend', self.backend] + args
         self.process = subprocess.Popen(
-            [binary, 'serve', '--listen', f'127.0.0.1:{listen}', '--backend', f'127.0.0.1:{backend}',
-             '--state', self.dir.name, '--set', 'log.level=debug'] + args,
-            preexec_fn=lambda: files and resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
+            [binary, 'serve', '--listen', addresses, '--state', self.dir.name, '--set', 'log.level=debug'] + args,
+            preexec_fn=lambda: plan.files and resource.setrlimit(resource.RLIMIT_NOFILE, (plan.files, plan.files)),
             stderr=open(self.log_path, 'w'))
         self.port = int(self.wait_log(r'listening on 127\.0\.0\.1:(\d+)').group(1))
+
+    def make_listener(self, plan):
+        """Where the backend is, and the port where the proxy is to listen."""
+        if plan.unix:
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(os.path.join(self.dir.name, '.s.PGSQL.5432'))
+            self.listener.listen(64)
+            return f'{self.dir.name}:5432', 0
+        self.listener = socket.socket()
+        self.listener.bind(('127.0.0.1', 0))
+        port = self.listener.getsockname()[1]
+        if plan.backend:
+            self.listener.listen(64)
+        if plan.circle or not plan.backend:
+            self.listener.close()  # nobody is there, or its port is the proxy's now
+        return f'127.0.0.1:{port}', port if plan.circle else 0
+
+    def write_config(self, lines):
+        with open(self.config_path, 'w') as file:
+            text = '\n'.join(lines).replace('$dir', self.dir.name).replace('$backend', self.backend)
+            file.write(text + '\n')
+
+    def connect(self, words=()):
+        if 'unix' in words:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(self.wait_log(r'listening on (/\S+)').group(1))
+            return sock
+        source = [w[5:] for w in words if w.startswith('from=')]
+        return socket.create_connection(('127.0.0.1', self.port), source_address=(source[0], 0) if source else None)
+
+    def loops(self):
+        """The sockets that each event loop watches. A loop has two epoll descriptors, the second is libuv's."""
+        out, fds = [], f'/proc/{self.process.pid}/fd'
+        links = {fd: os.readlink(f'{fds}/{fd}') for fd in os.listdir(fds)}
+        for fd, link in links.items():
+            if link == 'anon_inode:[eventpoll]':
+                with open(f'/proc/{self.process.pid}/fdinfo/{fd}') as info:
+                    watched = re.findall(r'tfd: +(\d+)', info.read())
+                if any(links.get(x) == link for x in watched):
+                    out.append(sum(links.get(x, '').startswith('socket:') for x in watched))
+        return out
 
     def log(self):
         with open(self.log_path, errors='replace') as file:
@@ -401,6 +450,13 @@ class Proxy:
                 raise Failed('the proxy ended: ' + self.log()[-500:])
             time.sleep(0.01)
         raise Failed(f'not in the log: {pattern}')
+
+    def wait_count(self, count, text):
+        end = time.time() + PATIENCE
+        while self.log().count(text) < count:
+            if time.time() > end:
+                raise Failed(f'not {count} times in the log: {text}')
+            time.sleep(0.01)
 
     def wait_state(self, state):
         end = time.time() + PATIENCE
@@ -429,6 +485,13 @@ class Proxy:
                     pass
         return False
 
+    def check_even(self):
+        # a session is two sockets; where the listeners are, there are some more
+        loops = self.loops()
+        listeners = len(re.findall('listening on ', self.log()))
+        if max(loops) - min(loops) > 2 + listeners:
+            raise Failed(f'sockets of the loops: {loops}')
+
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
@@ -440,17 +503,82 @@ class Proxy:
             raise Failed(f'the proxy ended with {code}:\n' + log[-3000:])
 
 
+class Storm:
+    """Many clients at once, and a server that answers each of its connections with what it was asked."""
+
+    def __init__(self, proxy, count):
+        self.proxy, self.count, self.inside = proxy, count, 0
+        self.all_inside, self.seen_all = asyncio.Event(), asyncio.Event()
+
+    @staticmethod
+    async def message(reader):
+        head = await reader.readexactly(5)
+        return chr(head[0]), await reader.readexactly(struct.unpack('>I', head[1:])[0] - 4)
+
+    async def serve(self, reader, writer):
+        try:
+            size, = struct.unpack('>I', await reader.readexactly(4))
+            name = strings((await reader.readexactly(size - 4))[4:])[1]
+            writer.write(from_server('R', ['0']) + from_server('S', ['session_authorization', name])
+                         + from_server('Z', ['I']))
+            while True:
+                kind, body = await self.message(reader)
+                if kind == 'X':
+                    break
+                writer.write(from_server('D', [name + ': ' + strings(body)[0]]) + from_server('C', ['SELECT 1'])
+                             + from_server('Z', ['I']))
+        finally:
+            writer.close()
+
+    async def expect(self, reader, kinds, value=None):
+        for kind in kinds:
+            got, body = await self.message(reader)
+            if got != kind:
+                raise Failed(f'got {got} {split_server(got, body)} instead of {kind}')
+            if got == 'D' and read_values(body) != [value]:
+                raise Failed(f'got the answer of another: {read_values(body)}, wanted {value}')
+
+    async def visit(self, number):
+        name = f'user{number}'
+        reader, writer = await asyncio.open_connection('127.0.0.1', self.proxy.port)
+        writer.write(startup([f'user={name}']))
+        await self.expect(reader, 'RSZ')
+        for turn in range(3):
+            writer.write(from_client('Q', [f'question {number}.{turn}']))
+            await self.expect(reader, 'DCZ', f'{name}: question {number}.{turn}')
+        self.inside += 1
+        if self.inside == self.count:
+            self.all_inside.set()
+        await self.seen_all.wait()
+        writer.write(from_client('X', []))
+        if await reader.read():
+            raise Failed('more came after the goodbye')
+        writer.close()
+
+    async def watch(self):
+        await self.all_inside.wait()
+        self.proxy.check_even()
+        self.seen_all.set()
+
+    async def run(self):
+        self.proxy.listener.listen(1024)
+        server = await asyncio.start_server(self.serve, sock=self.proxy.listener.dup())
+        visits = [self.visit(i) for i in range(self.count)]
+        await asyncio.wait_for(asyncio.gather(self.watch(), *visits), 6 * PATIENCE)
+        server.close()
+
+
 class Run:
     """One pass through a scenario."""
 
     def __init__(self, proxy, cutter, verbose):
         self.proxy, self.cutter, self.verbose = proxy, cutter, verbose
-        self.peers, self.found, self.crowd = {}, {}, []
+        self.peers, self.found, self.crowd, self.file = {}, {}, [], []
 
-    def peer(self, name):
+    def peer(self, name, words=()):
         if name not in self.peers:
-            if name in 'CD':
-                sock = socket.create_connection(('127.0.0.1', self.proxy.port))
+            if name in 'CDF':
+                sock = self.proxy.connect(words)
             else:
                 self.proxy.listener.settimeout(PATIENCE)
                 try:
@@ -479,7 +607,7 @@ class Run:
             raise Failed(f'{line}: more fields came: {got[len(wanted):]!r}')
 
     def send(self, peer, kind, words, count):
-        make = from_client if peer.name in 'CD' else from_server
+        make = from_client if peer.name in 'CDF' else from_server
         if kind == 'join':
             peer.joining = b''
         elif kind == 'send':
@@ -496,7 +624,7 @@ class Run:
                 raise Failed(f'{line}: got {got!r}')
             return
         got, body = peer.message()
-        split = split_server if peer.name in 'CD' else split_client
+        split = split_server if peer.name in 'CDF' else split_client
         fields = split(got, body)
         if kind == 'TT' and got == 'T':
             fields, kind = read_columns(body, True), 'T'
@@ -564,7 +692,7 @@ class Run:
         del self.peers[name]
 
     def message_line(self, line):
-        found = re.match(r'([BCDE])([<>=.]) *(.*)', line)
+        found = re.match(r'([B-G])([<>=.]) *(.*)', line)
         if not found:
             raise Failed(f'cannot read: {line}')
         name, what, rest = found.groups()
@@ -600,6 +728,23 @@ class Run:
                 raise Failed(f'in the memory of the proxy: {rest}')
         elif word == 'log':
             self.proxy.wait_log(re.escape(rest))
+        elif word == 'logged':
+            count, _, text = rest.partition(' ')
+            self.proxy.wait_count(int(count), text)
+        elif word == 'file':
+            self.file.append(rest)
+        elif word == 'hup':
+            self.proxy.write_config(self.file)
+            self.file = []
+            self.proxy.process.send_signal(signal.SIGHUP)
+        elif word == 'loops':
+            count, _, even = rest.partition(' ')
+            if len(self.proxy.loops()) != int(count):
+                raise Failed(f'there are {len(self.proxy.loops())} loops')
+            if even:
+                self.proxy.check_even()
+        elif word == 'storm':
+            asyncio.run(Storm(self.proxy, int(rest)).run())
         elif word == 'until':
             self.proxy.wait_state(rest)
         elif word == 'not-logged':
@@ -617,12 +762,14 @@ class Run:
             time.sleep(float(rest))
         elif word == 'term':
             self.proxy.process.send_signal(signal.SIGTERM)
+        elif word == 'signal':
+            self.proxy.process.send_signal(getattr(signal, 'SIG' + rest))
         elif word == 'exit':
             code = self.proxy.process.wait(PATIENCE)
             if code != int(rest):
                 raise Failed(f'the proxy ended with {code}')
-        elif rest == 'open':
-            self.peer(word)
+        elif rest.split()[:1] == ['open']:
+            self.peer(word, rest.split()[1:])
         else:
             self.message_line(line)
 
@@ -631,26 +778,39 @@ class Run:
             peer.sock.close()
 
 
-def read(path):
-    args, split, backend, circle, files, lines = [], False, True, False, 0, []
-    with open(path, encoding='utf-8') as file:
-        for number, line in enumerate(file, 1):
-            line = line.strip()
-            if not line or line.startswith('#'):
-                continue
-            if line.startswith('args '):
-                args += shlex.split(line[5:])
-            elif line == 'split':
-                split = True
-            elif line.startswith('files '):
-                files = int(line[6:])
-            elif line == 'no-backend':
-                backend = False
-            elif line == 'self-backend':
-                circle = True
-            else:
-                lines.append((number, line))
-    return args, split, backend, circle, files, lines
+class Plan:
+    """A scenario: what the proxy is started with, and the lines to do."""
+
+    def __init__(self, path):
+        self.args, self.listen, self.file, self.lines = [], [], [], []
+        self.split, self.backend, self.circle, self.unix, self.files = False, True, False, False, 0
+        with open(path, encoding='utf-8') as file:
+            for number, line in enumerate(file, 1):
+                line = line.strip()
+                if line and not line.startswith('#') and not self.take(line):
+                    self.lines.append((number, line))
+
+    def take(self, line):
+        word, _, rest = line.partition(' ')
+        if word == 'args':
+            self.args += shlex.split(rest)
+        elif word == 'listen':
+            self.listen.append(rest)
+        elif word == 'file' and not self.lines:
+            self.file.append(rest)
+        elif word == 'files':
+            self.files = int(rest)
+        elif line == 'split':
+            self.split = True
+        elif line == 'no-backend':
+            self.backend = False
+        elif line == 'self-backend':
+            self.circle = True
+        elif line == 'unix-backend':
+            self.unix = True
+        else:
+            return False
+        return True
 
 
 def once(proxy, lines, cutter, verbose):
@@ -670,14 +830,14 @@ def once(proxy, lines, cutter, verbose):
 def main():
     verbose = '--verbose' in sys.argv
     binary, path = [a for a in sys.argv[1:] if not a.startswith('--')]
-    args, split, backend, circle, files, lines = read(path)
-    proxy = Proxy(binary, args, backend, circle, files)
+    plan = Plan(path)
+    proxy = Proxy(binary, plan)
     try:
-        sent = once(proxy, lines, Cutter(), verbose)
-        if split:
+        sent = once(proxy, plan.lines, Cutter(), verbose)
+        if plan.split:
             for side in ('C', 'B'):
                 for offset in range(1, sent.get(side, 0)):
-                    once(proxy, lines, Cutter(side, offset), False)
+                    once(proxy, plan.lines, Cutter(side, offset), False)
     except Failed as failed:
         print(f'{os.path.basename(path)}: {failed}')
         proxy.process.kill()
