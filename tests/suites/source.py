@@ -39,12 +39,13 @@ def must(command, **more):
 
 def one_line_entries(text):
     """sources.list: every "deb [options] uri suite ..." as "deb-src", without what limits it to one
-    architecture (harmless, but told as a warning)."""
+    architecture."""
     found = []
     for line in text.splitlines():
         entry = re.match(r"\s*deb(?:-src)?\s+(.*)", line)
         if entry:
-            found.append("deb-src " + re.sub(r"\barch\+?=\S+?(?=[\s\]])", "", entry[1]).replace("[ ]", "").strip())
+            entry = re.sub(r"\barch[+-]?=[^\s\]]+", "", entry[1])
+            found.append("deb-src " + re.sub(r"\[\s*\]\s*", "", entry).strip())
     return "".join(line + "\n" for line in dict.fromkeys(found))
 
 
@@ -88,7 +89,7 @@ class PrivateApt:
 
     def versions(self, package):
         """What the sources offer, the newest first."""
-        said = must(self.command("apt-cache", "showsrc", package))
+        said = run(self.command("apt-cache", "showsrc", package))[1]
         found = set(re.findall(rf"(?m)^Package: {re.escape(package)}\n(?:\S.*\n|[ \t].*\n)*?Version: (\S+)$", said))
         order = []
         for version in found:
@@ -107,16 +108,20 @@ def fetch(cache):
     """The upstream tarball. The version of the installed server if it can be had; else the newest that
     can: both runs that are compared use the same SQL, so another minor release does as well."""
     apt = PrivateApt(os.path.join(cache, "apt"))
-    said = must(apt.command("apt-get", "update"))
+    said = run(apt.command("apt-get", "update"))[1]  # one archive of several that fails is no reason to stop
+    download = os.path.join(apt.directory, "download")  # half a tarball must not look like a whole one
+    os.mkdir(download)
     mine, reasons = installed_version(), [said]
     for version in sorted(apt.versions(PACKAGE), key=lambda v: v != mine):  # a stable sort
         code, said = run(apt.command("apt-get", "source", "--download-only", "--tar-only", f"{PACKAGE}={version}"),
-                         cwd=cache)
-        if code == 0:
-            tarball = glob.glob(os.path.join(cache, f"{PACKAGE}_{version.rsplit('-', 1)[0]}.orig.tar.*"))
-            if tarball:
-                print(f"# source package {PACKAGE} {version}" + ("" if version == mine else f" (server: {mine})"))
-                return tarball[0]
+                         cwd=download)
+        tarball = [f for f in sorted(os.listdir(download)) if re.search(r"\.orig\.tar\.\w+$", f)]
+        if code == 0 and tarball:
+            print(f"# source package {PACKAGE} {version}" + ("" if version == mine else f" (server: {mine})"))
+            kept = os.path.join(cache, tarball[0])
+            os.rename(os.path.join(download, tarball[0]), kept)
+            shutil.rmtree(apt.directory)
+            return kept
         reasons.append(said)
     raise Unavailable(f"no source package of {PACKAGE}: " + "\n".join(reasons)[-3000:])
 
@@ -134,12 +139,15 @@ def unpack(tarball, target):
 # --- the parts in C --------------------------------------------------------------------------------
 
 
-def compile_c(tests, target, pgbin):
-    def told(what):
-        return must([os.path.join(pgbin, "pg_config"), what]).strip()
+def told(pgbin, what):
+    return must([os.path.join(pgbin, "pg_config"), what]).strip()
 
-    flags = ["-O2", "-w", "-D_GNU_SOURCE", "-I" + told("--includedir-server"), "-I" + told("--includedir")]
-    libraries = told("--pkglibdir")
+
+def compile_c(tests, target, pgbin):
+    """Against the very server that will load it: it may use what an older minor release does not have."""
+    headers = ["-I" + told(pgbin, what) for what in ("--includedir-server", "--includedir")]
+    flags = ["-O2", "-w", "-D_GNU_SOURCE", *headers]
+    libraries = told(pgbin, "--pkglibdir")
     must(["gcc", *flags, "-fPIC", "-shared", "-o", os.path.join(target, "regress.so"),
           os.path.join(tests, "regress", "regress.c")])
     for name in ("autoinc.so", "refint.so"):  # contrib/spi, which the regression tests borrow
@@ -165,7 +173,7 @@ def prepare(cache, pgbin):
         unpack(tarballs[0] if tarballs else fetch(cache), new)
         os.rename(new, tree)
     tests = os.path.join(tree, "src", "test")
-    built = os.path.join(cache, "built-" + (installed_version() or "other"))
+    built = os.path.join(cache, "built-" + re.sub(r"[^\w.+-]+", "-", told(pgbin, "--version")).strip("-"))
     if not os.path.isdir(built):
         new = built + ".new"
         shutil.rmtree(new, ignore_errors=True)

@@ -126,6 +126,17 @@ def temporary_directory():
             shutil.rmtree(path, ignore_errors=True)
 
 
+def self_signed(directory):
+    """A certificate for 127.0.0.1 that signs itself, and its key: paths of files in this new directory."""
+    os.mkdir(directory, 0o755)
+    cert, key = os.path.join(directory, "tls.pem"), os.path.join(directory, "tls.key")
+    done = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                           "-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+                           "-keyout", key, "-out", cert], capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    expect(done.returncode == 0, "openssl req", done.stderr)
+    return cert, key
+
+
 # --- PostgreSQL -------------------------------------------------------------------------------
 
 
@@ -167,7 +178,9 @@ class Postgres:
                 f"unix_socket_directories={self.home}", "fsync=off", "logging_collector=off",
                 "log_statement=all", "log_min_duration_statement=0", "log_connections=on",
                 "log_disconnections=on", "log_min_messages=debug1", "log_error_verbosity=verbose",
-                "max_connections=60", "timezone=UTC", *self.settings]
+                "max_connections=60", "timezone=UTC",
+                "password_encryption=scram-sha-256",  # as is usual since 14
+                *self.settings]
             command = [self.tool("postgres"), "-D", self.data]
             for setting in settings:
                 command += ["-c", setting]
@@ -439,8 +452,8 @@ def message(kind, body=b""):
     return kind + struct.pack("!I", len(body) + 4) + body
 
 
-def startup(**parameters):
-    body = struct.pack("!I", 196608)
+def startup(protocol=0x30000, **parameters):
+    body = struct.pack("!I", protocol)
     for name, value in parameters.items():
         body += name.encode() + b"\0" + value.encode() + b"\0"
     return struct.pack("!I", len(body) + 5) + body + b"\0"
@@ -674,10 +687,11 @@ def read_arguments():
     parser.add_argument("--pgbin", default="/usr/lib/postgresql/15/bin", help="PostgreSQL's programs")
     parser.add_argument("--source", help="the source tree")
     parser.add_argument("--tools", help="directory of the tests' own helper programs")
-    parser.add_argument("--only", help="run the cases whose name matches this pattern (* and ?)")
+    parser.add_argument("--only", action="append", help="run the cases whose name matches this pattern (* and ?), or another")
     vars(options).update(vars(parser.parse_args()))
     if options.source is None:
         options.source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    options.source = os.path.abspath(options.source)
     if options.binary is not None:
         options.binary = os.path.abspath(options.binary)
 
@@ -692,7 +706,7 @@ def main(world=None):
     try:
         with (world() if world is not None else contextlib.nullcontext()) as shared:
             for name, function in cases:
-                if options.only and not fnmatch.fnmatch(name, options.only):
+                if options.only and not any(fnmatch.fnmatch(name, pattern) for pattern in options.only):
                     continue
                 ran += 1
                 begin = time.monotonic()

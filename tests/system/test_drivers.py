@@ -1,144 +1,24 @@
 #!/usr/bin/env python3
-"""Applications' own drivers, with parameters bound by the server: psycopg 3 and node-pg. A recorder between
-driver and pgkeep shows that the statement went as Parse with $1 and that the values went in Bind, so that
-nothing here passes because a driver pasted the values into the text. A second one between pgkeep and
+"""Two drivers of applications with everything that they can do to our statements, the values bound by the
+server: psycopg 3 and node-pg (more drivers, with more ordinary work, are in test_matrix.py). A recorder
+between driver and pgkeep shows that the statement went as Parse with $1 and that the values went in Bind, so
+that nothing here passes because a driver pasted the values into the text. A second one between pgkeep and
 PostgreSQL, and PostgreSQL's log with everything turned on, show that no value went any further."""
 
 import contextlib
 import json
 import os
-import selectors
-import shutil
-import subprocess
 
+import leash
 import pk
 import relay
+from leash import Driver
 from pk import case, expect, expect_equal, expect_in
 
-DRIVERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "drivers")
 BACKUP = "BACKUP MASTER KEY TO FILE = $1 ENCRYPTION BY PASSWORD = $2"
 RESTORE = "RESTORE MASTER KEY FROM FILE = $1 DECRYPTION BY PASSWORD = $2 ENCRYPTION BY PASSWORD = $3"
 CREATE = "CREATE MASTER KEY ENCRYPTION BY PASSWORD = $1"
 OPEN = "OPEN MASTER KEY DECRYPTION BY PASSWORD = $1"
-
-
-def psycopg_command():
-    """Debian's Python, where apt puts the package; this one may be another."""
-    for python in ("/usr/bin/python3", "python3"):
-        if shutil.which(python) and subprocess.run([python, "-c", "import psycopg"], capture_output=True,
-                                                   env=pk.clean_environment(), check=False).returncode == 0:
-            return [python, os.path.join(DRIVERS, "with_psycopg.py")], {}
-    raise pk.Failure("no psycopg 3: apt-get install python3-psycopg")
-
-
-def node_command():
-    """Debian's node-pg, or the one that scripts/test puts below build/ where it cannot be installed."""
-    node = shutil.which("node") or shutil.which("nodejs")
-    expect(node, "no node: apt-get install nodejs node-pg")
-    for where in ("", os.path.join(pk.options.source, "build", "node", "node_modules"),
-                  os.environ.get("PK_NODE_MODULES", "")):
-        env = {"NODE_PATH": where} if where else {}
-        if subprocess.run([node, "-e", "require('pg')"], capture_output=True, cwd="/",
-                          env=pk.clean_environment(**env), check=False).returncode == 0:
-            return [node, os.path.join(DRIVERS, "with_node_pg.js")], env
-    raise pk.Failure("no node-pg: apt-get install node-pg, or npm install --prefix build/node pg")
-
-
-class Driver:
-    """A process with one connection. Requests and answers are lines of JSON."""
-
-    def __init__(self, name, world, database, user="postgres", front=None, **how):
-        command, env = {"psycopg": psycopg_command, "node-pg": node_command}[name]()
-        self.name = name
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/",
-                                        env=pk.clean_environment(**env), text=True, start_new_session=True)
-        self.front = front or world.front
-        self.number = len(self.front.conversations)
-        self.ask(op="connect", port=self.front.port, database=database, user=user, **how)
-
-    def ask(self, **request):
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        with selectors.DefaultSelector() as wait:
-            wait.register(self.process.stdout, selectors.EVENT_READ)
-            expect(wait.select(pk.TIMEOUT), f"{self.name} does not answer", request)
-        line = self.process.stdout.readline()
-        expect(line, f"{self.name} died", request, self.process.poll())
-        return json.loads(line)
-
-    def run(self, sql, *values, **how):
-        """One statement, which must succeed; with values, as parameters."""
-        answer = self.tried(sql, *values, **how)
-        expect("error" not in answer, f"{self.name} refused: {sql}", answer)
-        return answer
-
-    def tried(self, sql, *values, **how):
-        return self.ask(op="run", sql=sql, values=list(values) or None, **how)
-
-    def fails(self, state, sql, *values, **how):
-        answer = self.tried(sql, *values, **how)
-        error = answer.get("error", {})
-        expect_equal(error.get("sqlstate"), state, f"{self.name}: SQLSTATE of {sql}: {answer}")
-        return error
-
-    def value(self, sql, *values):
-        return self.run(sql, *values)["rows"][0][0]
-
-    def conversation(self):
-        return self.front.conversations[self.number]
-
-    def saw(self, sql, *values):
-        """The recorder saw a Parse of exactly this text, and a Bind of exactly these values to it."""
-        wanted = (sql, [None if v is None else v.encode() for v in values])
-        expect(wanted in relay.bound(self.conversation()), f"{self.name}: Parse and Bind of {sql}",
-               relay.bound(self.conversation()))
-
-    def close(self):
-        self.process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(20)
-        pk.end_process(self.process)
-        self.process.stdout.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-
-class World(pk.World):
-    def __init__(self, directory, server, keeper, keys, front, back):
-        super().__init__(directory, server, keeper, keys)
-        self.front = front
-        self.back = back
-        self.secrets = {}  # value that only pgkeep may see: the case it stood in
-        self.logs = []     # of further pgkeeps, ended by now
-
-    def secret(self, what):
-        """Keeps the rules for passwords, and occurs once in the world."""
-        value = f"Dr{len(self.secrets):03d}-{os.urandom(8).hex()}!X"
-        self.secrets[value] = what
-        return value
-
-    def hidden_path(self):
-        """A path whose name occurs once; where a key lies is nobody's business either."""
-        name = f"dr{len(self.secrets):03d}{os.urandom(8).hex()}"
-        self.secrets[name] = "a path"
-        return os.path.join(self.keys, name)
-
-
-@contextlib.contextmanager
-def world():
-    with pk.temporary_directory() as directory:
-        keys = os.path.join(directory, "keys")
-        os.mkdir(keys, 0o700)
-        server = pk.Postgres(directory)
-        with server, relay.Relay(server.port) as back, \
-                pk.Pgkeep(directory, server, roots=[keys], backend=f"{pk.HOST}:{back.port}") as keeper, \
-                relay.Relay(keeper.port) as front:
-            server.sql("create role plain login")
-            yield World(directory, server, keeper, keys, front, back)
 
 
 @contextlib.contextmanager
@@ -377,7 +257,7 @@ def test_named(world, name):
         for path, password in used:
             driver.saw(BACKUP, path, password)
             expect_equal(pk.openssl_open(path, password)[0], 0, "openssl's verdict")
-        texts = [relay.decode_parse(body)[1] for kind, body in driver.conversation().messages() if kind == b"P"]
+        texts = [text for _, text in driver.parsed()]
         expect_equal(texts.count(BACKUP), 1, "Parse was sent once for six executions and three that failed")
         if name == "psycopg":  # after a rollback it sends DEALLOCATE ALL and prepares anew
             driver.run("begin")
@@ -393,7 +273,7 @@ def test_threshold(world):
         for number in range(8):
             driver.run(BACKUP, world.hidden_path(), world.secret("threshold"))
             expect_equal(driver.value("select $1::int", str(number)), number, "work between")
-        names = [relay.decode_parse(body) for kind, body in driver.conversation().messages() if kind == b"P"]
+        names = driver.parsed()
         expect(any(text == BACKUP and name for name, text in names), "the driver made a named statement", names)
 
 
@@ -467,25 +347,14 @@ def test_sizes(world, name):
 
 @case("the recorders and the log see what they should: text of drivers, stand-ins, PostgreSQL's statements")
 def test_control(world):
-    asked, behind, log = world.front.asked(), world.back.asked(), world.server.log()
-    seen = [value for value in world.secrets if value.encode() in asked]
-    expect(len(seen) > 0.9 * len(world.secrets) > 50, "the recorder in front saw the values", len(seen), len(world.secrets))
-    expect_in(b"pgkeep:", behind, "the recorder behind saw stand-ins")
-    expect_in("/* pgkeep:", log, "PostgreSQL logged stand-ins")
-    expect_in("parameters: $1 = ", log, "PostgreSQL logs parameters")
+    expect(len(world.secrets) > 50, "values were bound", len(world.secrets))
+    leash.expect_seen(world, 0.9 * len(world.secrets))
 
 
 @case("no value that was bound went to PostgreSQL, into its log or ours")
 def test_nowhere(world):
-    places = {"the wire to PostgreSQL": world.back.everything(), "PostgreSQL's log": world.server.log().encode(),
-              "pgkeep's log": "\n".join([world.keeper.log(), *world.logs]).encode("utf-8", "surrogateescape"),
-              "activity": world.server.sql("select string_agg(query, e'\\n') from pg_stat_activity").encode()}
-    for value, what in world.secrets.items():
-        for form, needle in pk.forms(value).items():
-            for place, content in places.items():
-                if what != "a path" or "pgkeep's" not in place:  # its log names the files that it wrote
-                    expect(needle not in content, f"a value of {what} is in {place}", form)
+    leash.expect_nowhere(world)
 
 
 if __name__ == "__main__":
-    pk.main(world)
+    pk.main(leash.world)
