@@ -30,9 +30,10 @@ typedef enum verdict { FOREIGN, REFUSE, RUN } verdict;
 
 /* A Query or Parse of which not all need be there. */
 typedef struct sql_part {
-    pk_span text; /* as far as it is there and is looked at */
-    bool named;   /* a Parse's name is there */
-    bool ends;    /* the text is there to its end */
+    pk_span text;   /* as far as it is there and is looked at */
+    pk_span behind; /* what follows the text; NULL: its end is not there */
+    bool named;     /* a Parse's name is there */
+    bool ends;      /* the text is there to its end, and is looked at whole */
 } sql_part;
 
 static pk_span in_hand(pk_header header, pk_span bytes)
@@ -50,27 +51,26 @@ static sql_part sql_of(pk_header header, pk_span bytes)
         (void)pk_read_text(&reader);
     sql_part sql = {.named = !reader.bad &&
                              reader.rest.ptr <= bytes.ptr + PK_WIRE_HEADER + PK_LOOKED_AT};
-    if (!sql.named)
+    if (reader.bad)
         return sql;
-    const char *nul = reader.rest.len == 0 ? NULL : memchr(reader.rest.ptr, 0, reader.rest.len);
     sql.text = reader.rest;
-    if (nul != NULL)
-        sql.text.len = (size_t)(nul - reader.rest.ptr);
-    sql.ends = nul != NULL && sql.text.len <= PK_LOOKED_AT;
+    const pk_span whole = pk_read_text(&reader);
+    if (!reader.bad) {
+        sql.text = whole;
+        sql.behind = reader.rest;
+        sql.ends = whole.len <= PK_LOOKED_AT;
+    }
     if (sql.text.len > PK_LOOKED_AT)
         sql.text.len = PK_LOOKED_AT;
     return sql;
 }
 
 /* A whole message that is not well-formed: the server refuses it unread, and says how. */
-static bool is_malformed(pk_header header, pk_span bytes)
+static bool is_malformed(pk_header header, pk_span bytes, const sql_part *sql)
 {
     if (bytes.len < header.size)
         return false;
-    pk_reader reader = {.rest = {bytes.ptr + PK_WIRE_HEADER, header.size - PK_WIRE_HEADER}};
-    if (header.type == 'P')
-        (void)pk_read_text(&reader);
-    (void)pk_read_text(&reader);
+    pk_reader reader = {.rest = sql->behind, .bad = sql->behind.ptr == NULL};
     if (header.type == 'P') {
         uint16_t types = pk_read_u16(&reader);
         (void)pk_read_bytes(&reader, (size_t)types * 4);
@@ -103,7 +103,7 @@ static pk_look look_at_text(pk_session *session, pk_header header, pk_span bytes
     if (bytes.len < wanted)
         return wait_for(session, wanted);
     const sql_part sql = sql_of(header, bytes);
-    if (is_malformed(header, bytes))
+    if (is_malformed(header, bytes, &sql))
         return look_at_names(session, header, bytes);
     if (!sql.named) /* nobody names a statement in 64 KiB; refused */
         return PK_LOOK_HOLD;
@@ -280,7 +280,7 @@ static verdict examine(pk_session *session, pk_header header, pk_span message, p
     const pk_parse_options options = {.standard_conforming = session->standard_conforming};
     const sql_part sql = sql_of(header, message);
     pk_span utf8;
-    if (is_malformed(header, message))
+    if (is_malformed(header, message, &sql))
         return FOREIGN;
     if (!sql.named) {
         (void)pk_fail(err, PK_E_TOO_LONG,

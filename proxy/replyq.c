@@ -8,18 +8,37 @@
 #include "proxy/replyq.h"
 
 #include <assert.h>
-#include <string.h>
+
+#define KEPT_SIZE 256u /* a ring this large stays: most pipelines fit, and an idle session can bear it */
 
 static const char NOBODY = 0; /* no message is being answered */
 
-static char *ring_of(pk_replyq *queue)
+/* What a message from the client is to the books. */
+enum trait { EXTENDED = 1, ENDS_WITH_READY = 2, ENDS_COPY = 4, EXECUTE = 8 };
+
+static const uint8_t traits[256] = {
+    ['P'] = EXTENDED,        ['B'] = EXTENDED,           ['D'] = EXTENDED,
+    ['C'] = EXTENDED,        ['E'] = EXTENDED | EXECUTE, ['Q'] = ENDS_WITH_READY,
+    ['F'] = ENDS_WITH_READY, ['S'] = ENDS_WITH_READY,    ['c'] = ENDS_COPY,
+    ['f'] = ENDS_COPY,
+};
+
+static bool is(char type, unsigned trait)
 {
-    return queue->ring != NULL ? queue->ring : queue->inline_ring;
+    return (traits[(unsigned char)type] & trait) != 0;
 }
+
+/* ---- the ring ---- */
 
 static uint32_t size_of(const pk_replyq *queue)
 {
     return queue->ring != NULL ? queue->size : PK_REPLYQ_INLINE;
+}
+
+static char *place(pk_replyq *queue, uint32_t i)
+{
+    char *ring = queue->ring != NULL ? queue->ring : queue->inline_ring;
+    return &ring[(queue->first + i) & (size_of(queue) - 1)];
 }
 
 static char at(const pk_replyq *queue, uint32_t i)
@@ -28,19 +47,32 @@ static char at(const pk_replyq *queue, uint32_t i)
     return ring[(queue->first + i) & (size_of(queue) - 1)];
 }
 
+static void count_one(pk_replyq *queue, char type, uint32_t by)
+{
+    queue->count += by;
+    queue->extended += is(type, EXTENDED) ? by : 0;
+    queue->executes += is(type, EXECUTE) ? by : 0;
+}
+
+static void drop_one(pk_replyq *queue)
+{
+    count_one(queue, at(queue, 0), (uint32_t)-1);
+    queue->first = (queue->first + 1) & (size_of(queue) - 1);
+    if (queue->count == 0 && queue->size > KEPT_SIZE)
+        pk_replyq_clear(queue); /* a deep pipeline is over: give its memory back */
+}
+
 static void drop(pk_replyq *queue, uint32_t count)
 {
-    queue->first = (queue->first + count) & (size_of(queue) - 1);
-    queue->count -= count;
-    if (queue->count == 0 && queue->ring != NULL)
-        pk_replyq_clear(queue); /* a deep pipeline is over: give its memory back */
+    for (; count > 0; count--)
+        drop_one(queue);
 }
 
 void pk_replyq_clear(pk_replyq *queue)
 {
     pk_free(queue->ring);
     queue->ring = NULL;
-    queue->first = queue->count = queue->size = 0;
+    queue->first = queue->count = queue->size = queue->extended = queue->executes = 0;
 }
 
 bool pk_replyq_full(const pk_replyq *queue)
@@ -50,13 +82,13 @@ bool pk_replyq_full(const pk_replyq *queue)
 
 static void grow(pk_replyq *queue)
 {
-    uint32_t old = size_of(queue);
-    char *ring = pk_new_bytes((size_t)old * 2);
+    const uint32_t size = size_of(queue) < KEPT_SIZE ? KEPT_SIZE : size_of(queue) * 4;
+    char *ring = pk_new_bytes(size);
     for (uint32_t i = 0; i < queue->count; i++)
         ring[i] = at(queue, i);
     pk_free(queue->ring);
     queue->ring = ring;
-    queue->size = old * 2;
+    queue->size = size;
     queue->first = 0;
 }
 
@@ -65,24 +97,20 @@ static void push(pk_replyq *queue, char type)
     assert(queue->count < PK_REPLYQ_MAX);
     if (queue->count == size_of(queue))
         grow(queue);
-    ring_of(queue)[(queue->first + queue->count) & (size_of(queue) - 1)] = type;
-    queue->count++;
+    *place(queue, queue->count) = type;
+    count_one(queue, type, 1);
 }
 
-static bool is_extended(char type)
+static void put_back(pk_replyq *queue, char type)
 {
-    return type != 0 && strchr("PBDCE", type) != NULL;
+    if (queue->count == size_of(queue))
+        grow(queue);
+    queue->first = (queue->first - 1) & (size_of(queue) - 1);
+    *place(queue, 0) = type;
+    count_one(queue, type, 1);
 }
 
-static bool ends_with_ready(char type)
-{
-    return type == 'Q' || type == 'F' || type == 'S';
-}
-
-static bool ends_copy(char type)
-{
-    return type == 'c' || type == 'f';
-}
+/* ---- the books ---- */
 
 void pk_replyq_sent(pk_replyq *queue, char type)
 {
@@ -91,12 +119,11 @@ void pk_replyq_sent(pk_replyq *queue, char type)
             return; /* thrown away by the server, Query and FunctionCall too */
         queue->skip = false;
     }
-    if (is_extended(type))
-        queue->unsynced = true;
-    if (type == 'E')
-        queue->executed = true;
-    if (is_extended(type) || ends_with_ready(type) || ends_copy(type))
-        push(queue, type);
+    if (traits[(unsigned char)type] == 0)
+        return;
+    queue->unsynced = queue->unsynced || is(type, EXTENDED);
+    queue->executed = queue->executed || is(type, EXECUTE);
+    push(queue, type);
 }
 
 /* The message that is being answered. A CopyDone in front is a stray one, which the server ignored.
@@ -104,8 +131,8 @@ void pk_replyq_sent(pk_replyq *queue, char type)
 static char head(pk_replyq *queue)
 {
     if (!queue->copy_in)
-        while (queue->count > 0 && ends_copy(at(queue, 0)))
-            drop(queue, 1);
+        while (queue->count > 0 && is(at(queue, 0), ENDS_COPY))
+            drop_one(queue);
     if (queue->count == 0)
         return NOBODY;
     return at(queue, 0);
@@ -114,48 +141,28 @@ static char head(pk_replyq *queue)
 static void pop(pk_replyq *queue, char type)
 {
     if (head(queue) == type)
-        drop(queue, 1);
+        drop_one(queue);
 }
 
-static uint32_t find(const pk_replyq *queue, bool (*is)(char type))
+/* The first with a trait, from `i` on. */
+static uint32_t find(const pk_replyq *queue, uint32_t i, unsigned trait)
 {
-    uint32_t i = 0;
-    while (i < queue->count && !is(at(queue, i)))
+    while (i < queue->count && !is(at(queue, i), trait))
         i++;
     return i;
 }
 
-/* Not at the front. */
-static uint32_t find_behind(const pk_replyq *queue, bool (*is)(char type))
+static uint32_t find_sync(const pk_replyq *queue, uint32_t i)
 {
-    uint32_t i = 1;
-    while (i < queue->count && !is(at(queue, i)))
+    while (i < queue->count && at(queue, i) != 'S')
         i++;
     return i;
 }
 
-static bool is_execute(char type)
+static void drop_syncs(pk_replyq *queue)
 {
-    return type == 'E';
-}
-
-static bool is_sync(char type)
-{
-    return type == 'S';
-}
-
-static bool is_other_than_sync(char type)
-{
-    return type != 'S';
-}
-
-static void put_back(pk_replyq *queue, char type)
-{
-    if (queue->count == size_of(queue))
-        grow(queue);
-    queue->first = (queue->first - 1) & (size_of(queue) - 1);
-    ring_of(queue)[queue->first] = type;
-    queue->count++;
+    while (queue->count > 0 && at(queue, 0) == 'S')
+        drop_one(queue);
 }
 
 /* What stood between the COPY and its end was swallowed, if it had come that far: one that fails
@@ -167,15 +174,15 @@ static char copy_ended(pk_replyq *queue, bool failed)
     if (queue->count == 0)
         return NOBODY;
     char owner = at(queue, 0);
-    uint32_t end = find(queue, ends_copy);
-    queue->doubtful = queue->doubtful || (failed && find_behind(queue, is_sync) < end);
+    uint32_t end = find(queue, 0, ENDS_COPY);
+    queue->doubtful = queue->doubtful || (failed && find_sync(queue, 1) < end);
     if (end < queue->count) {
         drop(queue, end + 1);
     } else {
-        drop(queue, 1);
-        drop(queue, find(queue, is_other_than_sync));
+        drop_one(queue);
+        drop_syncs(queue);
     }
-    if (ends_with_ready(owner))
+    if (is(owner, ENDS_WITH_READY))
         put_back(queue, owner); /* its ReadyForQuery is still to come */
     return owner;
 }
@@ -183,7 +190,7 @@ static char copy_ended(pk_replyq *queue, bool failed)
 /* The server skips to the next Sync: one that is queued, or one that is still to be sent. */
 static void extended_failed(pk_replyq *queue)
 {
-    uint32_t sync = find(queue, is_sync);
+    uint32_t sync = find_sync(queue, 0);
     queue->skip = sync == queue->count;
     drop(queue, sync);
 }
@@ -205,7 +212,7 @@ static void got_error(pk_replyq *queue)
         owner = head(queue);
     /* An error that nobody asked for is of a malformed Flush, which is an extended message; if it
      * is a FATAL one, it does not matter any more. */
-    if (is_extended(owner) || owner == NOBODY)
+    if (is(owner, EXTENDED) || owner == NOBODY)
         extended_failed(queue);
 }
 
@@ -213,12 +220,12 @@ static void got_ready(pk_replyq *queue, char status)
 {
     queue->copy_in = false;
     queue->skip = false; /* a Sync that we took for swallowed by a COPY was not */
-    uint32_t done = find(queue, ends_with_ready);
+    uint32_t done = find(queue, 0, ENDS_WITH_READY);
     if (done < queue->count) /* else: tolerated, see "known ambiguity" in 3.1 */
         drop(queue, done + 1);
     queue->tx = status;
-    queue->unsynced = find(queue, is_extended) < queue->count;
-    queue->executed = find(queue, is_execute) < queue->count;
+    queue->unsynced = queue->extended > 0;
+    queue->executed = queue->executes > 0;
 }
 
 void pk_replyq_got(pk_replyq *queue, char type, char status)
@@ -272,7 +279,7 @@ bool pk_replyq_quiescent(pk_replyq *queue)
 
 char pk_replyq_ready_for(const pk_replyq *queue)
 {
-    uint32_t i = find(queue, ends_with_ready);
+    uint32_t i = find(queue, 0, ENDS_WITH_READY);
     if (i == queue->count)
         return NOBODY;
     return at(queue, i);
@@ -280,13 +287,13 @@ char pk_replyq_ready_for(const pk_replyq *queue)
 
 bool pk_replyq_copy_ends(const pk_replyq *queue)
 {
-    return find(queue, ends_copy) < queue->count;
+    return find(queue, 0, ENDS_COPY) < queue->count;
 }
 
 bool pk_replyq_needs_flush(const pk_replyq *queue)
 {
-    for (uint32_t i = queue->count; i > 0 && !ends_with_ready(at(queue, i - 1)); i--)
-        if (is_extended(at(queue, i - 1)) || (ends_copy(at(queue, i - 1)) && queue->unsynced))
+    for (uint32_t i = queue->count; i > 0 && !is(at(queue, i - 1), ENDS_WITH_READY); i--)
+        if (is(at(queue, i - 1), EXTENDED) || (is(at(queue, i - 1), ENDS_COPY) && queue->unsynced))
             return true; /* a COPY by an Execute: the Sync in front of its end was swallowed */
     return false;
 }

@@ -9,7 +9,7 @@
 #define SMALL 10000u
 #define LARGE 0x3ffffffeu /* PostgreSQL's PQ_LARGE_MESSAGE_LIMIT, 1 GiB - 2 */
 
-static const uint32_t client_limits[256] = {
+const uint32_t pk_wire_client_limits[256] = {
     ['X'] = SMALL, ['C'] = SMALL,
     ['D'] = SMALL, ['E'] = SMALL,
     ['H'] = SMALL, ['S'] = SMALL,
@@ -19,16 +19,10 @@ static const uint32_t client_limits[256] = {
     ['d'] = LARGE, ['p'] = PK_WIRE_PASSWORD_MAX,
 };
 
-uint32_t pk_wire_u32(const char *bytes)
-{
-    const unsigned char *b = (const unsigned char *)bytes;
-    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
-}
-
 static pk_framing framed(pk_span bytes, uint32_t limit, pk_header *header)
 {
     uint32_t length = pk_wire_u32(bytes.ptr + 1);
-    if (length < 4 || length > limit)
+    if (!pk_wire_is_length(length, limit))
         return PK_FRAMING_BAD_LENGTH;
     *header = (pk_header){bytes.ptr[0], (size_t)length + 1};
     return PK_FRAMING_OK;
@@ -38,7 +32,7 @@ pk_framing pk_wire_client(pk_span bytes, pk_header *header)
 {
     if (bytes.len == 0)
         return PK_FRAMING_MORE;
-    uint32_t limit = client_limits[(unsigned char)bytes.ptr[0]];
+    uint32_t limit = pk_wire_client_limits[(unsigned char)bytes.ptr[0]];
     if (limit == 0)
         return PK_FRAMING_BAD_TYPE;
     return bytes.len < PK_WIRE_HEADER ? PK_FRAMING_MORE : framed(bytes, limit, header);
@@ -51,7 +45,7 @@ pk_framing pk_wire_server(pk_span bytes, pk_header *header)
     /* A newer server may have types we do not know; all of them are printable. */
     if (bytes.ptr[0] <= ' ' || bytes.ptr[0] > '~')
         return PK_FRAMING_BAD_TYPE;
-    return bytes.len < PK_WIRE_HEADER ? PK_FRAMING_MORE : framed(bytes, 0x7fffffffu, header);
+    return bytes.len < PK_WIRE_HEADER ? PK_FRAMING_MORE : framed(bytes, PK_WIRE_SERVER_LIMIT, header);
 }
 
 pk_span pk_read_bytes(pk_reader *reader, size_t len)

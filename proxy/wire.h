@@ -26,12 +26,28 @@ typedef enum pk_framing {
     PK_FRAMING_BAD_LENGTH,
 } pk_framing;
 
+/* The most that a length may say in a message of this type from a client; 0: there is no such type.
+ * From a server every printable type is let through. */
+extern const uint32_t pk_wire_client_limits[256];
+#define PK_WIRE_SERVER_LIMIT 0x7fffffffu
+
+/* Four bytes as the wire has them. Inline like what follows: these are asked for every message that
+ * passes. */
+static inline uint32_t pk_wire_u32(const char *bytes)
+{
+    const unsigned char *b = (const unsigned char *)bytes;
+    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+static inline bool pk_wire_is_length(uint32_t length, uint32_t limit)
+{
+    return length >= 4 && length <= limit;
+}
+
 /* The header at the start of `bytes`, with the limits the server itself has. After any BAD the
  * framing is lost: the connection must end. */
 pk_framing pk_wire_client(pk_span bytes, pk_header *header) PK_MUST_USE;
 pk_framing pk_wire_server(pk_span bytes, pk_header *header) PK_MUST_USE;
-
-uint32_t pk_wire_u32(const char *bytes);
 
 /* Reads a body piece by piece; the first thing that is not there sets `bad`, and all later ones are
  * empty. */
