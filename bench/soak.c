@@ -173,7 +173,7 @@ static void hear(peer *p)
 static void log_in(int fd)
 {
     static const char startup[] = "\0\0\0\24\0\3\0\0user\0bench\0";
-    char got[2048];
+    char got[2048] = {0};
     size_t len = 0;
     if (send(fd, startup, sizeof startup, MSG_NOSIGNAL) != (ssize_t)sizeof startup)
         die("send");
@@ -225,7 +225,8 @@ int main(int argc, char **argv)
     const size_t busy = strtoul(argv[3], NULL, 10);
     take_all_files();
     epoll = epoll_create1(EPOLL_CLOEXEC);
-    peer *peers = need((idle + busy) * sizeof *peers);
+    static peer *peers; /* until the end of the process */
+    peers = need((idle + busy) * sizeof *peers);
     for (size_t i = 0; i < idle + busy; i++)
         dial(&peers[i], argv[1], (uint32_t)i + 1);
     (void)printf("ready\n");

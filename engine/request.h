@@ -23,9 +23,10 @@ struct pk_request {
     const char *user;     /* session_authorization as the backend reported it; NULL: it did not */
     const char *database; /* of the session */
     const char *client;   /* address:port, for the audit */
-    bool secure_peer;     /* loopback, Unix socket or TLS: secrets may be sent (DECISIONS 11) */
-    bool in_block;        /* inside a transaction block */
-    atomic_bool canceled; /* set through pk_engine_cancel */
+    const char *tls_subject; /* of the client's verified certificate, likewise; NULL: it has none */
+    bool secure_peer;        /* loopback, Unix socket or TLS: secrets may be sent (DECISIONS 11) */
+    bool in_block;           /* inside a transaction block */
+    atomic_bool canceled;    /* set through pk_engine_cancel */
 
     /* Called once, in a worker thread, when all is done; takes the request back. */
     void (*done)(void *ctx, pk_request *request);

@@ -42,10 +42,10 @@ bool pk_target_path(const pk_target *target, struct sockaddr_un *path, pk_error 
 /* The loopback interface or a Unix socket: what is sent there stays on this host. */
 bool pk_address_is_local(const pk_address *address);
 /* "10.0.0.1:5432", "[::1]:5432", "[local]" */
+#define PK_ADDRESS_TEXT 64u
 const char *pk_address_text(const pk_address *address, char *out, size_t size);
 /* Without the port and brackets. */
-const char *pk_address_host(const pk_address *address, char *out, size_t size);
-#define PK_ADDRESS_TEXT 64u
+const char *pk_address_host(const pk_address *address, char out[static PK_ADDRESS_TEXT]);
 
 /* Does this connection, to `to`, lead to one of these addresses we listen on? Then every session
  * would open another one, until descriptors run out. A detour through another host is not seen. */

@@ -43,7 +43,7 @@ struct pk_connect {
         full_until; /* a Unix socket's queue is full: until then it is tried again; 0: it is not */
     phase phase;
     bool looking_up, has_timer;
-    pk_error err;
+    pk_error *err; /* why the last attempt failed; NULL: none did */
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -54,6 +54,7 @@ static void free_dial(pk_grave *grave)
 {
     pk_connect *dial = (pk_connect *)(void *)((char *)grave - offsetof(pk_connect, grave));
     pk_tls_unref(dial->tls);
+    pk_free(dial->err);
     pk_free(dial);
 }
 
@@ -113,13 +114,22 @@ static const pk_address *here(const pk_connect *dial)
     return &dial->addresses[dial->next - 1];
 }
 
+static pk_error *failure(pk_connect *dial)
+{
+    if (dial->err == NULL)
+        dial->err = pk_new(pk_error);
+    *dial->err = (pk_error){0};
+    return dial->err;
+}
+
 static void note_failure(pk_connect *dial, const char *why, bool ours)
 {
     char text[300];
-    (void)pk_fail(&dial->err, ours ? PK_E_CONNECTIONS : PK_E_BACKEND_UNREACHABLE,
+    pk_error *err = failure(dial);
+    (void)pk_fail(err, ours ? PK_E_CONNECTIONS : PK_E_BACKEND_UNREACHABLE,
                   "could not connect to server at %s: %s",
                   pk_target_text(&dial->target, text, sizeof text), why);
-    (void)pk_error_hint(&dial->err,
+    (void)pk_error_hint(err,
                         "Is PostgreSQL running there and accepting connections? pgkeep connects "
                         "to what proxy.backend (--backend) names.");
 }
@@ -135,14 +145,16 @@ static void answer(pk_connect *dial, const pk_connection *made)
 {
     pk_connect_done *done = dial->done;
     void *ctx = dial->ctx;
-    const pk_error err = dial->err;
+    pk_error *err = pk_steal(&dial->err);
     retire(dial);
-    done(ctx, made, &err);
+    done(ctx, made, err);
+    pk_free(err);
 }
 
 static pk_connection take(pk_connect *dial)
 {
-    pk_connection made = {.tls = pk_steal(&dial->link), .to = *here(dial)};
+    pk_connection made = {.to = *here(dial)};
+    made.tls = pk_steal(&dial->link);
     made.fd = pk_watch_release(dial->poller, &dial->watch);
     dial->phase = IDLE;
     return made;
@@ -173,14 +185,16 @@ static void tls_failed(pk_connect *dial, const char *why)
     start_timer(dial, 1);
 }
 
-static void shake_hands(pk_connect *dial)
+/* True: the connection can be taken. It can be so at the first call, for the server's answer may be
+ * there as soon as the first message is sent. */
+static bool shake_hands(pk_connect *dial)
 {
     pk_error err = {0};
     pk_tls_stop stop = PK_TLS_BROKEN;
     bool watched = true;
     if (pk_tls_handshake(dial->link, &stop, &err))
-        succeed(dial);
-    else if (stop == PK_TLS_WANTS_READ)
+        return true;
+    if (stop == PK_TLS_WANTS_READ)
         watched = pk_watch_set(dial->poller, &dial->watch, PK_READABLE);
     else if (stop == PK_TLS_WANTS_WRITE)
         watched = pk_watch_set(dial->poller, &dial->watch, PK_WRITABLE);
@@ -188,17 +202,19 @@ static void shake_hands(pk_connect *dial)
         tls_failed(dial, err.message);
     if (!watched)
         attempt_failed(dial, errno);
+    return false;
 }
 
-static void begin_tls(pk_connect *dial)
+/* As shake_hands. */
+static bool begin_tls(pk_connect *dial)
 {
     pk_error err = {0};
     dial->phase = SHAKING;
     dial->link = pk_tls_connect(dial->tls, dial->watch.fd, &err);
-    if (dial->link == NULL)
-        tls_failed(dial, err.message);
-    else
-        shake_hands(dial);
+    if (dial->link != NULL)
+        return shake_hands(dial);
+    tls_failed(dial, err.message);
+    return false;
 }
 
 /* One byte, and one only, is read in the clear: whatever else came is left to TLS, which takes
@@ -210,7 +226,8 @@ static void read_answer(pk_connect *dial)
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (got == 1 && said == 'S') {
-        begin_tls(dial);
+        if (begin_tls(dial))
+            succeed(dial);
     } else if (got == 1 && said == 'N' && pk_tls_mode(dial->tls) <= PK_SSL_PREFER) {
         succeed(dial);
     } else if (got == 1 && said == 'N') {
@@ -242,9 +259,8 @@ static bool connected(pk_connect *dial)
     if (!wants_tls(dial))
         return true;
     if (pk_tls_is_direct(dial->tls))
-        begin_tls(dial);
-    else
-        ask_for_tls(dial);
+        return begin_tls(dial);
+    ask_for_tls(dial);
     return false;
 }
 
@@ -261,11 +277,9 @@ static void on_ready(pk_watch *watch, unsigned events)
     }
     if (why != 0)
         attempt_failed(dial, why);
-    else if (dial->phase == SHAKING)
-        shake_hands(dial);
     else if (dial->phase == ASKING)
         read_answer(dial);
-    else if (connected(dial))
+    else if (dial->phase == SHAKING ? shake_hands(dial) : connected(dial))
         succeed(dial);
 }
 
@@ -275,18 +289,30 @@ static bool is_there(int fd)
     return poll(&it, 1, 0) == 1 && (it.revents & (POLLERR | POLLHUP)) == 0;
 }
 
-static int begin_connect(pk_connect *dial, int fd, const pk_address *to)
+static int begin_connect(const pk_target *target, int fd, const pk_address *to)
 {
     struct sockaddr_un path;
+    pk_error dropped;
     const struct sockaddr *name = (const struct sockaddr *)to;
     socklen_t len = pk_address_len(to);
     if (to->family == AF_UNIX) {
-        if (!pk_target_path(&dial->target, &path, &dial->err))
+        if (!pk_target_path(target, &path, &dropped))
             return ENAMETOOLONG;
         name = (const struct sockaddr *)&path;
         len = sizeof path;
     }
-    return connect(fd, name, len) == 0 ? 0 : errno;
+    if (connect(fd, name, len) == 0)
+        return 0;
+    const int why = errno;
+    return why == EINPROGRESS && pk_address_is_local(to) && is_there(fd) ? 0 : why;
+}
+
+/* A descriptor, or -1; *why: 0 if it is connected, EINPROGRESS if it may be one day. */
+static int open_socket(const pk_target *target, const pk_address *to, int *why)
+{
+    const int fd = socket(to->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    *why = fd < 0 ? errno : begin_connect(target, fd, to);
+    return fd;
 }
 
 /* The server's queue is full (connect(2) of Unix sockets): it is asked again, for a while. */
@@ -302,18 +328,16 @@ static bool may_wait(pk_connect *dial)
 static bool begin_attempt(pk_connect *dial)
 {
     const pk_address *to = &dial->addresses[dial->next++];
-    const int fd = socket(to->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        attempt_failed(dial, errno);
+    int why;
+    dial->watch.fd = open_socket(&dial->target, to, &why);
+    if (dial->watch.fd < 0) {
+        attempt_failed(dial, why);
         return false;
     }
-    dial->watch.fd = fd;
     dial->phase = CONNECTING;
-    const int why = begin_connect(dial, fd, to);
-    const bool there = why == 0 || (why == EINPROGRESS && pk_address_is_local(to) && is_there(fd));
-    if (!there || wants_tls(dial))
+    if (why != 0 || wants_tls(dial))
         start_timer(dial, PATIENCE_MS);
-    if (there)
+    if (why == 0)
         return connected(dial);
     if (why == EAGAIN && may_wait(dial)) {
         stop_attempt(dial);
@@ -374,9 +398,34 @@ static void look_up(pk_connect *dial)
     start_timer(dial, 1);
 }
 
+/* What needs no waiting needs no state either: nearly every connection of a proxy that runs beside
+ * its server. What fails here is tried again, and complained of, by the long way. */
+static bool connect_at_once(const pk_connect_order *order, const pk_address *to,
+                            pk_connection *made)
+{
+    int why;
+    if (!pk_address_is_local(to) || (order->tls != NULL && to->family != AF_UNIX))
+        return false;
+    *made = (pk_connection){.to = *to};
+    made->fd = open_socket(order->target, to, &why);
+    if (made->fd >= 0 && why == 0) {
+        pk_socket_tune(made->fd, to);
+        return true;
+    }
+    if (made->fd >= 0)
+        (void)close(made->fd);
+    return false;
+}
+
 pk_connect *pk_connect_start(pk_poller *poller, const pk_connect_order *order,
                              pk_connect_done *done, void *ctx, pk_connection *made)
 {
+    pk_address only;
+    const bool known = order->exact != NULL || pk_target_is_address(order->target, &only);
+    if (order->exact != NULL)
+        only = *order->exact;
+    if (known && connect_at_once(order, &only, made))
+        return NULL;
     pk_connect *dial = pk_new(pk_connect);
     dial->watch = (pk_watch){.ready = on_ready, .fd = -1};
     dial->grave.free = free_dial;
@@ -386,12 +435,11 @@ pk_connect *pk_connect_start(pk_poller *poller, const pk_connect_order *order,
     dial->plain_at = ADDRESSES_MAX;
     dial->target = *order->target;
     dial->tls = order->tls == NULL ? NULL : pk_tls_ref(order->tls);
-    if (order->exact != NULL)
-        dial->addresses[0] = *order->exact;
-    else if (!pk_target_is_address(order->target, &dial->addresses[0])) {
+    if (!known) {
         look_up(dial);
         return dial;
     }
+    dial->addresses[0] = only;
     dial->count = 1;
     if (!begin_attempt(dial))
         return dial;

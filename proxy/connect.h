@@ -25,7 +25,8 @@ typedef struct pk_connect_order {
 } pk_connect_order;
 
 typedef struct pk_connect pk_connect;
-/* fd >= 0: connected, the callee owns descriptor and TLS; -1: `err` says why not. */
+/* fd >= 0: connected, the callee owns descriptor and TLS; -1: `err` says why not, until it returns.
+ */
 typedef void pk_connect_done(void *ctx, const pk_connection *made, const pk_error *err);
 
 /* NULL: connected at once, `made` is the caller's; `done` is not called. */

@@ -22,6 +22,7 @@
 
 #include <stdio.h>
 
+#define SUBJECT_MAX     256u /* of a certificate, in the audit */
 #define NUMBER(session) ((unsigned long long)(session)->number)
 
 typedef enum verdict { FOREIGN, REFUSE, RUN } verdict;
@@ -439,6 +440,18 @@ static bool opens_keys(const pk_request *request)
     return false;
 }
 
+/* "/O=Example/CN=alice"; NULL: the client showed no certificate that could be verified. */
+static const char *subject_of(const pk_session *session, pk_arena *arena)
+{
+    char subject[SUBJECT_MAX];
+    char name[PK_NAME_BYTES + 2];
+    pk_error dropped;
+    if (session->client.tls == NULL)
+        return NULL;
+    (void)pk_tls_link_peer_names(session->client.tls, subject, sizeof subject, name, sizeof name);
+    return subject[0] == 0 ? NULL : pk_arena_strdup(arena, subject, &dropped);
+}
+
 void pk_intercept_submit(pk_session *session)
 {
     pk_request *request = pk_steal(&session->request);
@@ -450,6 +463,7 @@ void pk_intercept_submit(pk_session *session)
     request->database = pk_arena_strdup(arena, session->database, &err);
     request->client =
         pk_arena_strdup(arena, pk_address_text(&session->peer, client, sizeof client), &err);
+    request->tls_subject = subject_of(session, arena);
     request->session = session->number;
     request->secure_peer = pk_session_is_secure(session);
     request->in_block = request->in_block || session->replies.tx == 'T';

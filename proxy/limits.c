@@ -1,10 +1,12 @@
 /*
- * One hash table of counters under one mutex: it is taken a few times in the life of a session.
+ * One hash table of counters under one mutex: it is taken a few times in the life of a session. The
+ * limits themselves are atomic, so that where there is none nobody waits to hear it.
  * Words are PostgreSQL's where it has some.
  */
 #include "proxy/limits.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define BUCKETS 4096u /* chains stay short with as many sessions as there are descriptors */
@@ -19,7 +21,8 @@ struct counter {
 
 struct pk_limits {
     pthread_mutex_t lock;
-    uint32_t most[PK_LIMIT_COUNT];
+    atomic_uint most[PK_LIMIT_COUNT];
+    counter *total; /* always there */
     counter *buckets[BUCKETS];
 };
 
@@ -27,6 +30,7 @@ pk_limits *pk_limits_new(void)
 {
     pk_limits *limits = pk_new(pk_limits);
     pthread_mutex_init(&limits->lock, NULL);
+    limits->total = pk_new_bytes(sizeof *limits->total + 1);
     return limits;
 }
 
@@ -42,14 +46,14 @@ void pk_limits_free(pk_limits *limits)
         }
     }
     pthread_mutex_destroy(&limits->lock);
+    pk_free(limits->total);
     pk_free(limits);
 }
 
 void pk_limits_set(pk_limits *limits, const uint32_t most[static PK_LIMIT_COUNT])
 {
-    pthread_mutex_lock(&limits->lock);
-    memcpy(limits->most, most, sizeof limits->most);
-    pthread_mutex_unlock(&limits->lock);
+    for (size_t i = 0; i < PK_LIMIT_COUNT; i++)
+        atomic_store(&limits->most[i], most[i]);
 }
 
 /* FNV-1a. Names are chosen by clients; who fills one chain has made as many roles. */
@@ -63,6 +67,8 @@ static size_t bucket_of(pk_limit limit, const char *name)
 
 static counter **find(pk_limits *limits, pk_limit limit, const char *name)
 {
+    if (limit == PK_LIMIT_TOTAL)
+        return &limits->total;
     counter **at = &limits->buckets[bucket_of(limit, name)];
     while (*at != NULL && ((*at)->limit != limit || strcmp((*at)->name, name) != 0))
         at = &(*at)->next;
@@ -91,15 +97,16 @@ static bool too_many(pk_limit limit, const char *name, uint32_t most, pk_error *
 
 static bool look(pk_limits *limits, pk_limit limit, const char *name, bool take, pk_error *err)
 {
-    const char *key = limit == PK_LIMIT_TOTAL ? "" : name;
+    const uint32_t most = atomic_load(&limits->most[limit]);
+    if (most == 0 && !take)
+        return true;
     pthread_mutex_lock(&limits->lock);
-    counter **at = find(limits, limit, key);
-    const uint32_t most = limits->most[limit];
+    counter **at = find(limits, limit, name);
     const bool room = most == 0 || *at == NULL || (*at)->count < most;
     if (room && take && *at == NULL) {
-        counter *added = pk_new_bytes(sizeof *added + strlen(key) + 1);
+        counter *added = pk_new_bytes(sizeof *added + strlen(name) + 1);
         added->limit = limit;
-        memcpy(added->name, key, strlen(key) + 1);
+        memcpy(added->name, name, strlen(name) + 1);
         *at = added;
     }
     if (room && take)
@@ -121,9 +128,11 @@ bool pk_limits_take(pk_limits *limits, pk_limit limit, const char *name, pk_erro
 void pk_limits_give(pk_limits *limits, pk_limit limit, const char *name)
 {
     pthread_mutex_lock(&limits->lock);
-    counter **at = find(limits, limit, limit == PK_LIMIT_TOTAL ? "" : name);
+    counter **at = find(limits, limit, name);
     counter *mine = *at;
-    if (mine != NULL && --mine->count == 0) {
+    if (mine != NULL && mine->count > 0)
+        mine->count--;
+    if (mine != NULL && mine->count == 0 && limit != PK_LIMIT_TOTAL) {
         *at = mine->next;
         pk_free(mine);
     }

@@ -4,7 +4,9 @@
  *
  * libuv tells how long it can wait (uv_backend_timeout) and has a descriptor that becomes readable
  * when something of its own happened. Handles that are made after the start are known to its own
- * epoll only once it ran; so it runs whenever it says that it cannot wait.
+ * epoll only once it ran; so it runs whenever it says that it cannot wait. It is asked once a
+ * round, before the wait: what a callback gave it to do is seen in the next, which does not wait
+ * then.
  */
 #include "proxy/poller.h"
 
@@ -36,11 +38,6 @@ bool pk_poller_open(pk_poller *poller, pk_error *err)
         (void)close(poller->fd);
     (void)uv_loop_close(&poller->uv);
     return false;
-}
-
-static int patience(const pk_poller *poller)
-{
-    return poller->again != NULL ? 0 : uv_backend_timeout(&poller->uv);
 }
 
 static void call_ready(pk_poller *poller, int timeout)
@@ -106,8 +103,9 @@ void pk_poller_run(pk_poller *poller)
 {
     (void)uv_run(&poller->uv, UV_RUN_NOWAIT); /* its first handles are known to its epoll now */
     while (!poller->stopped) {
-        call_ready(poller, patience(poller));
-        if (poller->uv_due || uv_backend_timeout(&poller->uv) == 0)
+        const int patience = uv_backend_timeout(&poller->uv);
+        call_ready(poller, poller->again != NULL ? 0 : patience);
+        if (poller->uv_due || patience == 0)
             (void)uv_run(&poller->uv, UV_RUN_NOWAIT);
         poller->uv_due = false;
         if (poller->again != NULL)

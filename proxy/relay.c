@@ -20,8 +20,7 @@
 #include "proxy/lockstep.h"
 #include "proxy/startup.h"
 
-#include <stdio.h>
-#include <strings.h>
+#include <string.h>
 
 #define ERROR_LOOK 96u /* enough of an ErrorResponse to see its severity and SQLSTATE */
 #define TAG_LOOK   32u /* enough of a CommandComplete to see DEALLOCATE ALL */
@@ -216,8 +215,8 @@ static bool client_glides(const pk_session *session)
 /* What names a statement or portal, while there are none of ours, and data. */
 static void client_glide(pk_session *session, cursor *c)
 {
-    static const bool glides[256] = {['B'] = true, ['D'] = true, ['E'] = true,
-                                     ['C'] = true, ['S'] = true, ['d'] = true};
+    static const bool glides[256] = {
+        ['B'] = true, ['D'] = true, ['E'] = true, ['C'] = true, ['S'] = true, ['d'] = true};
     while (c->at < c->bytes.len) {
         const unsigned char type = (unsigned char)c->bytes.ptr[c->at];
         if (!glides[type] || pk_replyq_full(&session->replies))
@@ -243,15 +242,24 @@ size_t pk_relay_client(pk_session *session, pk_span bytes)
 
 /* ---- from the server ---- */
 
+void pk_relay_note_encoding(pk_session *session, pk_span name)
+{
+    const size_t len = smaller(name.len, sizeof session->encoding - 1);
+    memcpy(session->encoding, name.ptr, len);
+    session->encoding[len] = 0;
+}
+
 static void note_parameter(pk_session *session, pk_span body)
 {
     pk_reader reader = {.rest = body};
+    if (body.len == 0 || (body.ptr[0] != 'c' && body.ptr[0] != 's'))
+        return; /* none of those below */
     pk_span name = pk_read_text(&reader);
     pk_span value = pk_read_text(&reader);
     if (reader.bad)
         return;
     if (pk_span_equal(name, PK_SPAN("client_encoding"))) {
-        (void)snprintf(session->encoding, sizeof session->encoding, "%.*s", PK_SPAN_ARG(value));
+        pk_relay_note_encoding(session, value);
     } else if (pk_span_equal(name, PK_SPAN("standard_conforming_strings"))) {
         session->standard_conforming = pk_span_equal(value, PK_SPAN("on"));
     } else if (pk_span_equal(name, PK_SPAN("session_authorization"))) {
@@ -439,24 +447,29 @@ static bool server_glides(const pk_session *session)
            !session->opened && !session->negotiate && !session->client_stalled;
 }
 
+#define READY_SIZE (PK_WIRE_HEADER + 1)
+
 /* Answers that are only counted, and data, which is not even that. */
 static void server_glide(pk_session *session, cursor *c)
 {
     enum { STOPS, COUNTS, PASSES };
     static const uint8_t glides[256] = {
         ['1'] = COUNTS, ['2'] = COUNTS, ['3'] = COUNTS, ['n'] = COUNTS, ['T'] = COUNTS,
-        ['C'] = COUNTS, ['I'] = COUNTS, ['s'] = COUNTS, ['D'] = PASSES, ['d'] = PASSES,
-        ['t'] = PASSES, ['N'] = PASSES, ['A'] = PASSES,
+        ['C'] = COUNTS, ['I'] = COUNTS, ['s'] = COUNTS, ['Z'] = COUNTS, ['D'] = PASSES,
+        ['d'] = PASSES, ['t'] = PASSES, ['N'] = PASSES, ['A'] = PASSES,
     };
     while (c->at < c->bytes.len) {
         const unsigned char type = (unsigned char)c->bytes.ptr[c->at];
         if (glides[type] == STOPS)
             return;
         const size_t size = whole(c, PK_WIRE_SERVER_LIMIT);
-        if (size == 0)
+        if (size == 0 || (type == 'Z' && size != READY_SIZE))
             return;
+        char status = 0;
+        if (type == 'Z')
+            status = c->bytes.ptr[c->at + PK_WIRE_HEADER];
         if (glides[type] == COUNTS)
-            pk_replyq_got(&session->replies, (char)type, 0);
+            pk_replyq_got(&session->replies, (char)type, status);
         c->at += size;
     }
 }

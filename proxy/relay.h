@@ -13,4 +13,7 @@
 size_t pk_relay_client(pk_session *session, pk_span bytes);
 size_t pk_relay_server(pk_session *session, pk_span bytes);
 
+/* client_encoding is this now. No encoding of PostgreSQL's has a name that would be cut. */
+void pk_relay_note_encoding(pk_session *session, pk_span name);
+
 #endif

@@ -40,10 +40,8 @@ static bool files_changed(const pk_settings *settings)
            (settings->server_tls != NULL && pk_tls_files_changed(settings->server_tls));
 }
 
-/* In the worker. */
-static void load(uv_work_t *work)
+static void load(pk_reload *reload)
 {
-    pk_reload *reload = work->data;
     const pk_config *config = config_of(reload);
     reload->err = (pk_error){0};
     reload->changed = reload->all || files_changed(reload->settings);
@@ -56,6 +54,13 @@ static void load(uv_work_t *work)
         config = reload->new_config;
     }
     reload->new_settings = pk_settings_new(config, reload->first, &reload->err);
+}
+
+/* In a thread of libuv's pool. */
+static void load_aside(uv_work_t *work)
+{
+    load(work->data);
+    pk_tls_leave_thread();
 }
 
 static void free_reload(pk_reload *reload)
@@ -126,7 +131,7 @@ static void begin(pk_reload *reload, bool all)
     }
     reload->again = false;
     reload->all = all;
-    reload->busy = uv_queue_work(reload->uv, &reload->work, load, loaded) == 0;
+    reload->busy = uv_queue_work(reload->uv, &reload->work, load_aside, loaded) == 0;
 }
 
 pk_reload *pk_reload_open(uv_loop_t *uv, const pk_config *config, pk_settings *settings,

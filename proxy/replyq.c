@@ -9,7 +9,8 @@
 
 #include <assert.h>
 
-#define KEPT_SIZE 256u /* a ring this large stays: most pipelines fit, and an idle session can bear it */
+#define KEPT_SIZE                                                                                  \
+    256u /* a ring this large stays: most pipelines fit, and an idle session can bear it */
 
 static const char NOBODY = 0; /* no message is being answered */
 
@@ -230,26 +231,17 @@ static void got_ready(pk_replyq *queue, char status)
 
 void pk_replyq_got(pk_replyq *queue, char type, char status)
 {
+    /* What each answers. Under a Query the head is Q, and nothing happens. */
+    static const char answered[256] = {
+        ['1'] = 'P', ['2'] = 'B', ['3'] = 'C', ['n'] = 'D', ['T'] = 'D', ['I'] = 'E', ['s'] = 'E'};
+    const char owner = answered[(unsigned char)type];
+    if (owner != NOBODY) {
+        pop(queue, owner);
+        return;
+    }
     switch (type) {
-    case '1':
-        pop(queue, 'P');
-        break;
-    case '2':
-        pop(queue, 'B');
-        break;
-    case '3':
-        pop(queue, 'C');
-        break;
-    case 'n':
-    case 'T':
-        pop(queue, 'D'); /* under a Query the head is Q, and nothing happens */
-        break;
     case 'C':
         got_complete(queue);
-        break;
-    case 'I':
-    case 's':
-        pop(queue, 'E');
         break;
     case 'E':
         got_error(queue);

@@ -15,8 +15,8 @@
 typedef struct pk_replyq {
     char *ring; /* NULL: the inline one */
     char inline_ring[PK_REPLYQ_INLINE];
-    uint32_t first, count, size;   /* size is a power of two; 0 means the inline ring */
-    uint32_t extended, executes;   /* of those in the ring: extended messages; Executes */
+    uint32_t first, count, size; /* size is a power of two; 0 means the inline ring */
+    uint32_t extended, executes; /* of those in the ring: extended messages; Executes */
     char tx;                     /* status of the last ReadyForQuery: I, T, E; 0 before the first */
     bool unsynced; /* extended messages since the last ReadyForQuery or still behind it */
     bool executed; /* an Execute since the last ReadyForQuery or still behind it */

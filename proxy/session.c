@@ -212,7 +212,7 @@ static bool enter(pk_session *session, pk_error *err)
 {
     pk_limits *limits = session->loop->hub->limits;
     char host[PK_ADDRESS_TEXT];
-    pk_address_host(&session->peer, host, sizeof host);
+    (void)pk_address_host(&session->peer, host);
     session->counted[PK_LIMIT_TOTAL] = pk_limits_take(limits, PK_LIMIT_TOTAL, NULL, err);
     if (!session->counted[PK_LIMIT_TOTAL])
         return false;
@@ -226,9 +226,11 @@ static void leave(pk_session *session)
 {
     pk_limits *limits = session->loop->hub->limits;
     char host[PK_ADDRESS_TEXT];
+    if (!session->counted[PK_LIMIT_TOTAL]) /* the first to be taken */
+        return;
     const char *names[PK_LIMIT_COUNT] = {
         [PK_LIMIT_TOTAL] = "",
-        [PK_LIMIT_ADDRESS] = pk_address_host(&session->peer, host, sizeof host),
+        [PK_LIMIT_ADDRESS] = pk_address_host(&session->peer, host),
         [PK_LIMIT_DATABASE] = session->database,
         [PK_LIMIT_ROLE] = session->login,
     };
@@ -843,7 +845,7 @@ void pk_session_accept(pk_loop *loop, int fd, const pk_address *peer)
     session->client.sensitive = true;
     session->standard_conforming = true;
     session->peer = *peer;
-    (void)snprintf(session->encoding, sizeof session->encoding, "SQL_ASCII");
+    pk_relay_note_encoding(session, PK_SPAN("SQL_ASCII"));
     pk_stream_open(&session->client, fd, NULL);
     session->deadline = now(session) + loop->settings->login_timeout_ms;
     enlist(session);

@@ -41,14 +41,21 @@ static bool load_client_tls(const pk_config *config, pk_settings *settings, pk_e
     return settings->client_tls != NULL || pk_error_wrap(err, "TLS towards clients");
 }
 
-static bool load_server_tls(const pk_config *config, pk_settings *settings, pk_error *err)
+static pk_sslmode server_mode(const pk_config *config, const pk_settings *settings)
 {
     pk_address address;
     const bool local = pk_target_is_address(&settings->backend, &address)
                            ? pk_address_is_local(&address)
                            : strcmp(settings->backend.host, "localhost") == 0;
-    const pk_sslmode mode = mode_of(pk_config_text(config, PK_OPT_SERVER_TLS_MODE),
-                                    local ? PK_SSL_DISABLE : PK_SSL_PREFER);
+    pk_sslmode standard = local ? PK_SSL_DISABLE : PK_SSL_PREFER;
+    if (strcmp(pk_config_text(config, PK_OPT_SERVER_TLS_CA), "system") == 0)
+        standard = PK_SSL_VERIFY_FULL; /* anybody can get a certificate of theirs: libpq 16 */
+    return mode_of(pk_config_text(config, PK_OPT_SERVER_TLS_MODE), standard);
+}
+
+static bool load_server_tls(const pk_config *config, pk_settings *settings, pk_error *err)
+{
+    const pk_sslmode mode = server_mode(config, settings);
     const pk_tls_files files = {.cert = pk_config_text(config, PK_OPT_SERVER_TLS_CERT),
                                 .key = pk_config_text(config, PK_OPT_SERVER_TLS_KEY),
                                 .ca = pk_config_text(config, PK_OPT_SERVER_TLS_CA),

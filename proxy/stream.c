@@ -34,6 +34,8 @@ static ssize_t tls_recv(pk_stream *stream, char *to, size_t room)
         return got;
     if (stop == PK_TLS_ENDED)
         return 0;
+    if (stop == PK_TLS_BROKEN)
+        pk_log_info("TLS failed: %s", pk_tls_link_why(stream->tls));
     errno = stop == PK_TLS_BROKEN ? ECONNRESET : EAGAIN;
     return -1;
 }
@@ -56,7 +58,10 @@ static ssize_t tls_send(pk_stream *stream, pk_span bytes)
     stream->write_wants_read = sent < 0 && stop == PK_TLS_WANTS_READ;
     if (sent >= 0)
         return sent;
-    errno = stop == PK_TLS_WANTS_READ || stop == PK_TLS_WANTS_WRITE ? EAGAIN : EPIPE;
+    const bool later = stop == PK_TLS_WANTS_READ || stop == PK_TLS_WANTS_WRITE;
+    if (!later)
+        pk_log_info("TLS failed: %s", pk_tls_link_why(stream->tls));
+    errno = later ? EAGAIN : EPIPE;
     return -1;
 }
 

@@ -18,8 +18,10 @@
 
 #define CIPHERS "HIGH:MEDIUM:+3DES:!aNULL" /* PostgreSQL's ssl_ciphers */
 /* PostgreSQL's ssl_groups. The larger ones are for clients that are told to use nothing else. */
-#define GROUPS      "X25519:prime256v1:secp384r1:secp521r1"
-#define READ_BUFFER (64u << 10)
+#define GROUPS "X25519:prime256v1:secp384r1:secp521r1"
+/* One record of the largest size: it is allocated for each read, and a larger one costs more than
+ * the recv that it saves. */
+#define READ_BUFFER (18u << 10)
 
 /* ---- complaints ---- */
 
@@ -284,11 +286,12 @@ pk_tls *pk_tls_for_clients(const pk_tls_files *files, pk_sslmode mode, const cha
                            pk_error *err)
 {
     static const unsigned char id[] = "pgkeep";
+    char groups[] = GROUPS; /* OpenSSL's macro casts const away */
     PK_AUTO_PTR(pk_tls_unref) pk_tls *tls = tls_new(mode);
     if (!new_context(tls, TLS_server_method(), min_version, err) || !load_pair(tls, files, err) ||
         !ask_for_certificates(tls, files, err))
         return NULL;
-    if (SSL_CTX_set1_groups_list(tls->ctx, GROUPS) != 1) {
+    if (SSL_CTX_set1_groups_list(tls->ctx, groups) != 1) {
         (void)pk_tls_complain(err, PK_E_SYSTEM, "could not set the groups of a TLS context");
         return NULL;
     }
@@ -382,6 +385,11 @@ static bool is_as_it_was(const pk_tls_file *file)
                                   now.st_ino == file->inode && now.st_size == file->size &&
                                   now.st_mtim.tv_sec == file->changed.tv_sec &&
                                   now.st_mtim.tv_nsec == file->changed.tv_nsec);
+}
+
+void pk_tls_leave_thread(void)
+{
+    OPENSSL_thread_stop();
 }
 
 bool pk_tls_files_changed(const pk_tls *tls)

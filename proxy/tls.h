@@ -59,6 +59,9 @@ void pk_tls_digest(const pk_tls *tls, uint8_t digest[static 32]);
 /* Has one of the files changed since they were read (inode, size or time of change)? Looks at the
  * disk. */
 bool pk_tls_files_changed(const pk_tls *tls);
+/* Gives back what OpenSSL keeps for the calling thread: for one of a pool that is not ours, which
+ * may end when OpenSSL does not hear of it any more. It may use TLS again. */
+void pk_tls_leave_thread(void);
 
 /* ---- one connection ---- */
 

@@ -45,7 +45,8 @@ pk_framing pk_wire_server(pk_span bytes, pk_header *header)
     /* A newer server may have types we do not know; all of them are printable. */
     if (bytes.ptr[0] <= ' ' || bytes.ptr[0] > '~')
         return PK_FRAMING_BAD_TYPE;
-    return bytes.len < PK_WIRE_HEADER ? PK_FRAMING_MORE : framed(bytes, PK_WIRE_SERVER_LIMIT, header);
+    return bytes.len < PK_WIRE_HEADER ? PK_FRAMING_MORE
+                                      : framed(bytes, PK_WIRE_SERVER_LIMIT, header);
 }
 
 pk_span pk_read_bytes(pk_reader *reader, size_t len)

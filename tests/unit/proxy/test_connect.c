@@ -5,9 +5,11 @@
  */
 #include "proxy/connect.h"
 #include "sockets.h"
+#include "tls_ends.h"
 
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 
@@ -72,7 +74,8 @@ static void done(void *ctx, const pk_connection *connection, const pk_error *err
     assert_ptr_equal(ctx, &order);
     answers++;
     made = *connection;
-    why = *err;
+    if (err != NULL)
+        why = *err;
     pk_poller_stop(&loop.poller);
 }
 
@@ -755,6 +758,71 @@ static void direct_tls_begins_without_asking(void **state)
     end();
 }
 
+/* ---- a server that has answered before we look ---- */
+
+static _Thread_local bool waits_for_answer;
+static sem_t answered;
+
+/* The linker's names, which C reserves. */
+ssize_t real_send(int fd, const void *bytes, size_t len, int flags) __asm__("__real_send");
+ssize_t patient_send(int fd, const void *bytes, size_t len, int flags) __asm__("__wrap_send");
+
+ssize_t patient_send(int fd, const void *bytes, size_t len, int flags)
+{
+    const ssize_t sent = real_send(fd, bytes, len, flags);
+    if (waits_for_answer)
+        while (sem_wait(&answered) != 0)
+            ;
+    waits_for_answer = false;
+    return sent;
+}
+
+static void *serve_tls(void *listener)
+{
+    pk_error err = {0};
+    pk_tls_stop stop = PK_TLS_WANTS_READ;
+    bool told = false;
+    pk_tls *tls = server_tls();
+    struct pollfd it = {.fd = accept4(*(int *)listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK),
+                        .events = POLLIN};
+    pk_tls_link *link = pk_tls_accept(tls, it.fd, PK_SPAN(""), &err);
+    while (stop == PK_TLS_WANTS_READ && poll(&it, 1, LATE_MS) == 1 &&
+           !pk_tls_handshake(link, &stop, &err)) {
+        if (!told)
+            sem_post(&answered);
+        told = true;
+    }
+    pk_tls_link_free(link);
+    (void)close(it.fd);
+    pk_tls_unref(tls);
+    pk_tls_leave_thread();
+    return NULL;
+}
+
+/* Then the connection is there at once, with TLS, and `done` is not called. */
+static void direct_tls_may_be_there_at_once(void **state)
+{
+    pk_address at;
+    pthread_t server;
+    (void)state;
+    make_world();
+    begin();
+    int listener = listen_somewhere(&at, 4);
+    set_address(&at);
+    use_tls(PK_SSL_REQUIRE, true);
+    assert_int_equal(sem_init(&answered, 0, 0), 0);
+    assert_int_equal(pthread_create(&server, NULL, serve_tls, &listener), 0);
+    waits_for_answer = true;
+    assert_null(start());
+    assert_true(made.fd >= 0);
+    assert_non_null(made.tls);
+    assert_int_equal(pthread_join(server, NULL), 0);
+    assert_int_equal(answers, 0);
+    (void)close(listener);
+    end();
+    remove_world();
+}
+
 static const struct phase_row {
     const char *name, *said;
     bool direct;
@@ -829,6 +897,7 @@ int main(void)
     PK_SUITE_TEST(&suite, prefer_asks_the_next_address_for_tls);
     PK_SUITE_TEST(&suite, a_server_that_does_not_answer_the_request_has_its_time);
     PK_SUITE_TEST(&suite, direct_tls_begins_without_asking);
+    PK_SUITE_TEST(&suite, direct_tls_may_be_there_at_once);
     PK_SUITE_ROWS(&suite, phase_rows, one_may_give_up_tls);
     PK_SUITE_TEST(&suite, a_unix_socket_is_not_asked_for_tls);
     return pk_suite_run(&suite, "connect");

@@ -134,6 +134,22 @@ static void a_deep_pipeline_grows_wraps_and_gives_back(void **state)
     pk_replyq_clear(&queue);
 }
 
+/* What is counted on the way is what a look at the ring would count. */
+static void assert_counts(const pk_replyq *queue)
+{
+    const char *ring = queue->ring != NULL ? queue->ring : queue->inline_ring;
+    const uint32_t size = queue->ring != NULL ? queue->size : PK_REPLYQ_INLINE;
+    uint32_t extended = 0;
+    uint32_t executes = 0;
+    for (uint32_t i = 0; i < queue->count; i++) {
+        const char type = ring[(queue->first + i) & (size - 1)];
+        extended += strchr("PBDCE", type) != NULL;
+        executes += type == 'E';
+    }
+    assert_int_equal(queue->extended, extended);
+    assert_int_equal(queue->executes, executes);
+}
+
 /* Whatever comes, in whatever order: no counting below zero, no reading outside (the sanitizers
  * look). */
 static void nonsense_never_hurts(void **state)
@@ -151,8 +167,11 @@ static void nonsense_never_hurts(void **state)
         else
             pk_replyq_got(&queue, got[(roll / 2) % (sizeof got - 1)], 'I');
         assert_true(queue.count <= PK_REPLYQ_MAX);
+        if (i % 64 == 0)
+            assert_counts(&queue);
     }
     pk_replyq_clear(&queue);
+    assert_counts(&queue);
 }
 
 static void converse(pk_replyq *queue, const char *sent, const char *got)

@@ -71,6 +71,8 @@ static const struct mode_row {
     {"to a name if the server has it", "db.example", "log.level=info", PK_SSL_PREFER},
     {"over a network none, if so wished", "192.0.2.1", "server_tls.sslmode=disable", -1},
     {"over loopback, if so wished", "127.0.0.1", "server_tls.sslmode=require", PK_SSL_REQUIRE},
+    {"fully verified by the system's authorities, over loopback too", "127.0.0.1",
+     "server_tls.ca_file=system", PK_SSL_VERIFY_FULL},
     {"a Unix socket has none (libpq's rule)", "/run/pg", "server_tls.sslmode=require", -1},
     {"a Unix socket has none by default", "/run/pg", "log.level=info", -1},
 };
