@@ -10,8 +10,12 @@ further clients are D and F, further backend connections are E and G.
     C< MESSAGE        it must receive this    B< MESSAGE    likewise
     C= eof            it must see the end     B= eof
     C= silence        nothing may come for a moment
-    C. close|reset    it closes               B. close
+    C. close|reset|half    it closes; half: it only says that it will send no more
     C> hex 00 00      raw bytes; "C> join": the messages up to "C> send" go out in one piece
+    C drip            from here on its bytes go out one at a time
+    C stuff MAX MESSAGE    it sends this again and again, until it has no room left; that is before MAX bytes
+    C tls [alpn=NAME] [refused]   begins TLS as a client, B as the server; needs "certificate" in the first lines,
+                      which makes $dir/cert.pem and $dir/key.pem
     C open [unix] [from=ADDRESS]   a new connection (made by the first line that needs it otherwise); over the
                       Unix socket; from this address of the host
     login [user=.. encoding=.. scs=.. reported=..]   the usual start of a session, C and B
@@ -20,7 +24,11 @@ further clients are D and F, further backend connections are E and G.
     bound PORTAL NAME [n]          B is asked for the statement, then receives a Bind of n NULLs
     ran PORTAL [LIMIT]             B receives the Execute and answers our row
     error SQLSTATE TEXT [..]       B receives the Execute of nothing and fails, C receives this error
+    refused HEX                    a session, in which the client sends this and is told 08P01 and closed
+    disbelieved HEX                a session, in which the server sends this and the client is told 08006
     never TEXT                     B has received nothing with this in it
+    nobody                         no connection to the backend waits to be taken
+    patience SECONDS               so long is everything waited for, instead of ten seconds
     forgotten TEXT                 the proxy's memory does not hold it
     files N                        the proxy may have so many descriptors; in the first lines
     log TEXT          this must appear in the proxy's log; "logged N TEXT": so many times
@@ -34,19 +42,19 @@ further clients are D and F, further backend connections are E and G.
     storm N           N clients at once log in, ask three questions each, get the answers to theirs, wait for all
                       others and check that the loops share them; then they leave
     split             run it again for every offset at which the bytes sent by C or B can be cut
-    crowd N [startup] N more clients connect and say nothing, or that much; "disperse": they go
+    crowd N [startup|cancel] N more clients connect and say nothing, or that much; "disperse": they go
     sleep SECONDS, term, signal NAME, exit CODE, no-backend, self-backend (the proxy's backend is the proxy),
     unix-backend (the backend is a Unix socket)
 
 Messages: a type letter and its fields. Q "sql"; P name "sql" TYPES..; D S name; E portal LIMIT; C S name;
 B portal name VALUES.. (NULL, x:00ff for bytes, in=0,1 and out=1 for formats);
 S; H; X; d "data"; c; f "why"; F; p "password"; Qhex HEX "text", Qmany "piece" N "tail", Ptypes name "sql" N,
-Pname N "sql", Bname N statement VALUES.. (names of N bytes). From the server: R n; K pid key; S name value; Z status;
+Pname N "sql", Bname N statement VALUES.. (names of N bytes); $padN in a field: N times x. From the server: R n; K pid key; S name value; Z status;
 T cols.. (name or name:type:format; TT to receive the latter, DX to receive hex); D values..; C "tag"; E severity code "message"; N ..; 1 2 3 n t I s; G H W; A pid channel payload.
 In what must be received a field may be a regular expression ~"..", whose (?P<name>..) can be used as $name
 later, and * stands for all further fields. 3* before a message repeats it.
 """
-import asyncio, os, re, resource, select, shlex, signal, socket, struct, subprocess, sys, tempfile, time
+import asyncio, os, re, resource, select, shlex, signal, socket, ssl, struct, subprocess, sys, tempfile, time
 
 PATIENCE = 10.0
 SILENCE = 0.15
@@ -164,8 +172,8 @@ def from_client(kind, f):
 
 
 def from_server(kind, f):
-    if kind == 'hex':
-        return bytes.fromhex(''.join(f))
+    if kind in ('hex', 'pad'):
+        return from_client(kind, f)
     if kind == 'R':
         return msg('R', struct.pack('>I', int(f[0])) + b''.join(cstr(x) for x in f[1:]))
     if kind == 'K':
@@ -299,7 +307,7 @@ class Peer:
 
     def __init__(self, name, sock, cutter):
         self.name, self.sock, self.cutter = name, sock, cutter
-        self.data, self.joining, self.first = b'', None, True
+        self.data, self.joining, self.drips = b'', None, False
         self.seen = b''
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -309,16 +317,34 @@ class Peer:
             self.joining += data
             return
         first, second = self.cutter.cut(self.name, data)
+        pieces = [data[i:i + 1] for i in range(len(data))] if self.drips else [first, second][:2 if second else 1]
         try:
-            self.sock.sendall(first)
-            if second:
-                time.sleep(0.003)
-                self.sock.sendall(second)
+            for i, piece in enumerate(pieces):
+                if i > 0:
+                    time.sleep(0.003)
+                self.sock.sendall(piece)
         except OSError as error:
             raise Failed(f'{self.name}: could not send: {error}')
 
+    def stuff(self, most, data):
+        """Sends the same message until the other side takes no more of it for a while. A part of one may be left."""
+        sent, rest = 0, data
+        while select.select([], [self.sock], [], 3 * SILENCE)[1]:
+            count = self.sock.send(rest, socket.MSG_DONTWAIT)
+            sent, rest = sent + count, rest[count:] or data
+            if sent > most:
+                raise Failed(f'{self.name}: more than {most} bytes were taken')
+
+    def secure(self, context, **options):
+        self.sock.settimeout(PATIENCE)
+        self.sock = context.wrap_socket(self.sock, **options)
+        self.sock.settimeout(None)
+
+    def waiting(self):
+        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+
     def more(self, patience):
-        if not select.select([self.sock], [], [], patience)[0]:
+        if not self.waiting() and not select.select([self.sock], [], [], patience)[0]:
             return None
         try:
             data = self.sock.recv(1 << 20)
@@ -380,6 +406,8 @@ class Proxy:
         self.dir = tempfile.TemporaryDirectory(prefix='pgkeep-wire-')
         self.log_path = os.path.join(self.dir.name, 'log')
         self.config_path = os.path.join(self.dir.name, 'conf')
+        if plan.certificate:
+            self.make_certificate()
         self.backend, listen = self.make_listener(plan)
         in_file = any('$backend' in line for line in plan.file)
         addresses = ','.join([f'127.0.0.1:{listen}'] + plan.listen).replace('$dir', self.dir.name)
@@ -392,8 +420,32 @@ class Proxy:
         self.process = subprocess.Popen(
             [binary, 'serve', '--listen', addresses, '--state', self.dir.name, '--set', 'log.level=debug'] + args,
             preexec_fn=lambda: plan.files and resource.setrlimit(resource.RLIMIT_NOFILE, (plan.files, plan.files)),
+            env={**os.environ, 'LD_BIND_NOW': '1'},  # else registers are left on the stack
             stderr=open(self.log_path, 'w'))
         self.port = int(self.wait_log(r'listening on 127\.0\.0\.1:(\d+)').group(1))
+
+    def path(self, name):
+        return os.path.join(self.dir.name, name)
+
+    def make_certificate(self):
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+                        '-subj', '/CN=localhost', '-keyout', self.path('key.pem'), '-out', self.path('cert.pem')],
+                       check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.chmod(self.path('key.pem'), 0o600)
+
+    def tls_server(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.path('cert.pem'), self.path('key.pem'))
+        return context
+
+    @staticmethod
+    def tls_client(names):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        if names:
+            context.set_alpn_protocols(names)
+        return context
 
     def make_listener(self, plan):
         """Where the backend is, and the port where the proxy is to listen."""
@@ -485,6 +537,14 @@ class Proxy:
                     pass
         return False
 
+    def check_forgotten(self, text):
+        """What was forwarded may come before it is wiped here."""
+        for _ in range(5):
+            if not self.holds(text):
+                return
+            time.sleep(0.1)
+        raise Failed(f'in the memory of the proxy: {text}')
+
     def check_even(self):
         # a session is two sockets; where the listeners are, there are some more
         loops = self.loops()
@@ -571,6 +631,8 @@ class Storm:
 class Run:
     """One pass through a scenario."""
 
+    BEGINNINGS = {'': b'', 'startup': startup(['user=eve']), 'cancel': from_client('cancel', ['4711', 'abcd'])}
+
     def __init__(self, proxy, cutter, verbose):
         self.proxy, self.cutter, self.verbose = proxy, cutter, verbose
         self.peers, self.found, self.crowd, self.file = {}, {}, [], []
@@ -589,7 +651,13 @@ class Run:
         return self.peers[name]
 
     def expand(self, words):
-        return [re.sub(r'\$(\w+)', lambda m: self.found.get(m.group(1), m.group(0)), w) for w in words]
+        return [re.sub(r'\$(\w+)', self.meaning, w) for w in words]
+
+    def meaning(self, found):
+        name = found.group(1)
+        if re.fullmatch(r'pad\d+', name):
+            return 'x' * int(name[3:])
+        return self.found.get(name, found.group(0))
 
     def match(self, wanted, got, line):
         for i, want in enumerate(wanted):
@@ -684,8 +752,47 @@ class Run:
         self.do('B> E ERROR 34000 "portal does not exist"')
         self.do('C< E ERROR ' + shlex.join(words).replace("'*'", '*'))
 
+    def judged(self, name, data, code):
+        """A session of its own, which ends because of what one side sends."""
+        lines = ['login', f'{name}> hex {data}', f'C< E FATAL {code} *', 'C= eof', 'C. close', 'B. close']
+        for line in lines:
+            self.do(line)
+
+    def tls(self, name, words):
+        alpn = [w[5:] for w in words if w.startswith('alpn=')]
+        try:
+            if name in 'CDF':
+                self.peer(name).secure(self.proxy.tls_client(alpn))
+            else:
+                self.peer(name).secure(self.proxy.tls_server(), server_side=True)
+        except OSError as error:
+            if 'refused' not in words:
+                raise Failed(f'{name}: no TLS: {error}')
+            return
+        if 'refused' in words:
+            raise Failed(f'{name}: TLS began')
+
+    def nobody(self):
+        if select.select([self.proxy.listener], [], [], SILENCE)[0]:
+            raise Failed('somebody connects to the backend')
+
+    def handle(self, name, words):
+        """What is done to a peer besides messages: "C open", "C drip", "C stuff", "C tls"."""
+        if words[0] == 'drip':
+            self.peer(name).drips = True
+        elif words[0] == 'stuff':
+            make = from_client if name in 'CDF' else from_server
+            self.peer(name).stuff(int(words[1]), make(words[2], self.expand(words[3:])))
+        elif words[0] == 'tls':
+            self.tls(name, words[1:])
+        else:
+            self.peer(name, words[1:])
+
     def close(self, name, how):
         peer = self.peer(name)
+        if how == 'half':
+            peer.sock.shutdown(socket.SHUT_WR)
+            return
         if how == 'reset':
             peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         peer.sock.close()
@@ -724,8 +831,7 @@ class Run:
             if rest.encode() in self.peer('B').seen:
                 raise Failed(f'the backend received: {rest}')
         elif word == 'forgotten':
-            if self.proxy.holds(rest.encode()):
-                raise Failed(f'in the memory of the proxy: {rest}')
+            self.proxy.check_forgotten(rest.encode())
         elif word == 'log':
             self.proxy.wait_log(re.escape(rest))
         elif word == 'logged':
@@ -754,7 +860,7 @@ class Run:
             count, _, words = rest.partition(' ')
             for _ in range(int(count)):
                 self.crowd.append(socket.create_connection(('127.0.0.1', self.proxy.port)))
-                self.crowd[-1].sendall(startup(['user=eve']) if words == 'startup' else b'')
+                self.crowd[-1].sendall(self.BEGINNINGS[words])
         elif word == 'disperse':
             for sock in self.crowd:
                 sock.close()
@@ -768,8 +874,14 @@ class Run:
             code = self.proxy.process.wait(PATIENCE)
             if code != int(rest):
                 raise Failed(f'the proxy ended with {code}')
-        elif rest.split()[:1] == ['open']:
-            self.peer(word, rest.split()[1:])
+        elif word in ('refused', 'disbelieved'):
+            self.judged(*(('C', rest, '08P01') if word == 'refused' else ('B', rest, '08006')))
+        elif word == 'nobody':
+            self.nobody()
+        elif word == 'patience':
+            globals()['PATIENCE'] = float(rest)
+        elif rest.split()[:1] in (['open'], ['drip'], ['stuff'], ['tls']):
+            self.handle(word, shlex.split(rest))
         else:
             self.message_line(line)
 
@@ -784,6 +896,7 @@ class Plan:
     def __init__(self, path):
         self.args, self.listen, self.file, self.lines = [], [], [], []
         self.split, self.backend, self.circle, self.unix, self.files = False, True, False, False, 0
+        self.certificate = False
         with open(path, encoding='utf-8') as file:
             for number, line in enumerate(file, 1):
                 line = line.strip()
@@ -802,6 +915,8 @@ class Plan:
             self.files = int(rest)
         elif line == 'split':
             self.split = True
+        elif line == 'certificate':
+            self.certificate = True
         elif line == 'no-backend':
             self.backend = False
         elif line == 'self-backend':
