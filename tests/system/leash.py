@@ -12,7 +12,11 @@ import subprocess
 
 import pk
 import relay
-from pk import expect, expect_equal, expect_in
+from pk import case, expect, expect_equal, expect_in
+
+CREATE = "CREATE MASTER KEY ENCRYPTION BY PASSWORD = $1"
+BACKUP = "BACKUP MASTER KEY TO FILE = $1 ENCRYPTION BY PASSWORD = $2"
+RESTORE = "RESTORE MASTER KEY FROM FILE = $1 DECRYPTION BY PASSWORD = $2 ENCRYPTION BY PASSWORD = $3"
 
 DRIVERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "drivers")
 JARS = ["/usr/share/java/postgresql.jar", "/usr/share/java/gson.jar"]
@@ -84,7 +88,8 @@ def node_command(_):
 
 def go_command(directory):
     expect(shutil.which("go"), "no go: apt-get install golang-go")
-    expect(os.path.isdir(os.path.join(GOCODE, "src/github.com/lib/pq")), "no lib/pq: apt-get install golang-github-lib-pq-dev")
+    expect(os.path.isdir(os.path.join(GOCODE, "src/github.com/lib/pq")),
+           "no lib/pq: apt-get install golang-github-lib-pq-dev")
     binary = os.path.join(directory, "with_go_pq")
     built(["go", "build", "-o", binary, program("with_go_pq.go")], GOPATH=GOCODE, GO111MODULE="off", GOFLAGS="",
           GOCACHE=os.path.join(directory, "go-cache"))
@@ -171,6 +176,13 @@ class Driver:
         expect(wanted in relay.bound(self.conversation()), f"{self.name}: Parse and Bind of {sql}",
                relay.bound(self.conversation()))
 
+    @contextlib.contextmanager
+    def stays(self):
+        """On the same backend."""
+        backend = self.value("select pg_backend_pid()")
+        yield
+        expect_equal(self.value("select pg_backend_pid()"), backend, f"{self.name}: the same backend as before")
+
     def close(self):
         self.process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -233,8 +245,25 @@ def world(settings=lambda directory: ()):
             yield World(directory, server, keeper, keys, front, back)
 
 
+# --- the last cases of a file ---------------------------------------------------------------------
+
+
+def last_cases(least, share):
+    """So many values were given, this share of them where the recorder can read; then, where they are not."""
+    @case("the recorders and the log see what they should: text of drivers, stand-ins, PostgreSQL's statements")
+    def test_control(world):
+        expect(len(world.secrets) > least, "values were given", len(world.secrets))
+        expect_seen(world, share * len(world.secrets))
+
+    @case("no value that was given to our statements went to PostgreSQL, into its log or ours")
+    def test_nowhere(world):
+        expect_nowhere(world)
+
+    return test_control, test_nowhere
+
+
 def expect_seen(world, least):
-    """The recorders and the log see what they should; else expect_nowhere looks into nothing."""
+    """Else expect_nowhere looks into nothing."""
     asked, behind, log = world.front.asked(), world.back.asked(), world.server.log()
     seen = set(re.findall(rb"[Dd]r\d{4}-?(?:%s|%s)" % (world.mark.encode(), world.path_mark.encode()), asked))
     expect(len(seen) >= least, "the recorder in front saw the values", len(seen), len(world.secrets))

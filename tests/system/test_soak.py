@@ -50,7 +50,7 @@ def test_soak(world):
     directory, server = world
     room = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     idle = min(9000, (room - 200) // 2 - BUSY)  # two descriptors a session in pgkeep
-    with pk.Pgkeep(directory, server, settings=["log.level=warning"]) as keeper:
+    with pk.Pgkeep(directory, server, settings=["log.level=info"]) as keeper:
         empty = resident(keeper.process.pid)
         soak = subprocess.Popen([os.path.join(pk.options.tools, "bench_soak"), str(keeper.port), str(idle), str(BUSY),
                                  str(SECONDS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import struct
 import subprocess
@@ -227,6 +228,17 @@ def test_client_certificates(world):
     with world.keeper(client=world.proxy, settings=[f"client_tls.ca_file={ca}", "client_tls.sslmode=verify-full"]) as keeper:
         world.fine(keeper, user="alice", **alice)
         world.refused("certificate authentication failed", keeper, user="postgres", **alice)
+
+
+@case("the audit names the certificate of who ran a statement, if it was verified")
+def test_audit_subject(world):
+    alice = {"sslmode": "require", "sslcert": world.alice[0], "sslkey": world.alice[1]}
+    with world.keeper(client=world.proxy, settings=[f"client_tls.ca_file={world.authority.cert}"]) as keeper:
+        for words in ({"sslmode": "disable"}, {"sslmode": "require"}, alice):
+            world.psql(keeper, "CREATE MASTER KEY", **words)
+    with contextlib.closing(sqlite3.connect(os.path.join(keeper.state, "keystore.db"))) as catalog:
+        rows = catalog.execute("select action, tls_subject from audit where actor = 'postgres' order by seq").fetchall()
+    expect_equal(rows, [("dmk_create", subject) for subject in ("", "", "/O=Example/CN=alice")], "the audit")
 
 
 @case("a handshake without asking needs the protocol's name")

@@ -30,6 +30,10 @@ def pasted(sql, values):
     return re.sub(r"\$(\d+)", lambda found: literal(values[int(found[1]) - 1]), sql)
 
 
+def error(state, message, hint):
+    return {"error": {"class": "psql", "sqlstate": state, "message": message, "hint": hint}}
+
+
 class Session:
     def __init__(self):
         self.command = None
@@ -59,7 +63,9 @@ class Session:
         found = re.search(r"(?m)^(?:psql:.*?: )?(?:ERROR|FATAL):  ([0-9A-Z]{5}): (.*)", err)
         if found:
             hint = re.search(r"(?m)^HINT:  (.*)", err)
-            return {"error": {"class": "psql", "sqlstate": found[1], "message": found[2], "hint": hint and hint[1]}}
+            return error(found[1], found[2], hint and hint[1])
+        if lost := re.search(r"(?m)^psql: error: (.*)", err):
+            return error(None, lost[1], None)
         notices = [list(notice) for notice in re.findall(r"(?m)^([A-Z]+):  ([0-9A-Z]{5}): (.*)", err)]
         table = [[None if v == "\\N" else v for v in row] for row in csv.reader(io.StringIO(out))]
         return {"tag": None, "columns": table[0] if table else [], "rows": table[1:], "notices": notices}
@@ -95,11 +101,8 @@ class Session:
 
     def copy_out(self, request):
         self.send(f"copy ({request['sql']}) to stdout;")
-        return {"lines": self.up_to_mark(self.psql.stdout).splitlines(), **self.only_errors()}
-
-    def only_errors(self):
-        errors = self.up_to_mark(self.psql.stderr)
-        return {"error": {"message": errors, "sqlstate": None}} if errors else {}
+        lines, errors = self.up_to_mark(self.psql.stdout).splitlines(), self.up_to_mark(self.psql.stderr)
+        return error(None, errors, None) if errors else {"lines": lines}
 
     def cancel(self, request):
         """As by Ctrl-C. A psql that reads a script then ends; the next one goes on."""
