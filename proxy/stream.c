@@ -332,9 +332,11 @@ void pk_stream_update(pk_stream *stream)
     if (!pk_stream_is_open(stream))
         return;
     const bool reads = !stream->ended && (stream->shaking || stream->owner->may_read(stream));
-    if (reads || stream->write_wants_read)
+    /* What cannot go on is not watched: the poller would tell for ever that it could begin. */
+    if ((reads && !stream->read_wants_write) || stream->write_wants_read)
         mask |= PK_READABLE;
-    if ((pk_stream_unsent(stream) > 0 && !stream->write_wants_read) || stream->read_wants_write)
+    if ((pk_stream_unsent(stream) > 0 && !stream->write_wants_read) ||
+        (reads && stream->read_wants_write))
         mask |= PK_WRITABLE;
     if (!stream->hung_up)
         mask |= PK_HUNG_UP;

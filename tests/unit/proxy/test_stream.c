@@ -4,6 +4,7 @@
  */
 #include "proxy/stream.h"
 #include "sockets.h"
+#include "tls_ends.h"
 
 static pk_stream_loop *streams; /* one whose poller can be waited for */
 static uv_timer_t watchdog;
@@ -602,6 +603,49 @@ static void what_cannot_be_watched_ends(void **state)
     end();
 }
 
+/* ---- TLS ---- */
+
+/* The next renewal does not fit any more, or is not wanted. */
+static bool renew(SSL *client)
+{
+    const bool sent =
+        SSL_key_update(client, SSL_KEY_UPDATE_REQUESTED) == 1 && SSL_do_handshake(client) == 1;
+    ERR_clear_error();
+    return sent;
+}
+
+/* Each wants an answer, and nobody reads them: reading waits until one can be sent, and must not be
+ * told again and again that there is something to be read. */
+static void renewals_without_end_do_not_turn_the_loop(void **state)
+{
+    enum { MANY = 5000 };
+    tls_ends ends;
+    (void)state;
+    begin();
+    pk_stream_close(&me.stream);
+    close_peer();
+    make_world();
+    open_with_raw_client(&ends, TLS1_3_VERSION);
+    must_shake(&ends);
+    pk_stream_init(&me.stream, streams, &owner, &me);
+    pk_stream_open(&me.stream, ends.fds[0], pk_steal(&ends.server.link));
+    ends.fds[0] = -1;
+    pk_stream_update(&me.stream);
+    for (int i = 0; i < MANY && renew(ends.client.raw); i++)
+        if (i % 50 == 0)
+            run(1);
+    run(50); /* everything that can be done is done */
+    assert_true(me.stream.read_wants_write);
+    me.settled = 0;
+    run(200);
+    assert_in_range(me.settled, 0, 5);
+    assert_int_equal(me.ended, 0);
+    pk_stream_close(&me.stream);
+    close_ends(&ends);
+    remove_world();
+    end();
+}
+
 int main(void)
 {
     static pk_suite suite;
@@ -626,5 +670,6 @@ int main(void)
     PK_SUITE_TEST(&suite, finishing_lets_the_peer_see_an_end);
     PK_SUITE_TEST(&suite, it_may_close_when_a_batch_of_events_is_over);
     PK_SUITE_TEST(&suite, what_cannot_be_watched_ends);
+    PK_SUITE_TEST(&suite, renewals_without_end_do_not_turn_the_loop);
     return pk_suite_run(&suite, "stream");
 }
