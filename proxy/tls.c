@@ -3,7 +3,8 @@
  * complaint names the file. A context is for many connections; nothing in it changes later.
  *
  * Settings that a proxy wants: no session cache and no tickets (libpq resumes nothing, and tickets
- * would keep secrets of past sessions in memory), buffers given back while a connection is idle,
+ * would keep secrets of past sessions in memory), plaintext wiped once it was read (OpenSSL
+ * decrypts in place and frees the buffer as it is), buffers given back while a connection is idle,
  * one recv for as many records as there are (read-ahead).
  */
 #include "proxy/tls_context.h"
@@ -248,7 +249,8 @@ static bool new_context(pk_tls *tls, const SSL_METHOD *method, const char *min_v
         return pk_tls_complain(err, PK_E_SYSTEM, "could not make a TLS context");
     (void)SSL_CTX_set_options(tls->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                             SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF |
-                                            SSL_OP_CIPHER_SERVER_PREFERENCE);
+                                            SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                            SSL_OP_CLEANSE_PLAINTEXT);
     (void)SSL_CTX_set_mode(tls->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                          SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     (void)SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_OFF);
