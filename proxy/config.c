@@ -33,6 +33,7 @@ typedef enum value_type {
     FILE_PATH,
     NUMBER,
     SECONDS,
+    TIMEOUT,
     BOOL,
     DIRECTORY,
     DIRECTORIES,
@@ -166,6 +167,9 @@ static bool check(const setting *option, const char *value, pk_error *err)
     case SECONDS:
         return is_number(value, SECONDS_MAX) ||
                bad_value(err, option, value, "must be a number of seconds, 0 to 86400");
+    case TIMEOUT:
+        return (is_number(value, SECONDS_MAX) && strtoul(value, NULL, 10) > 0) ||
+               bad_value(err, option, value, "must be a number of seconds, 1 to 86400");
     case BOOL:
         return is_true(value) || is_false(value) ||
                bad_value(err, option, value, "must be on or off");
@@ -533,6 +537,32 @@ static bool add_pair(pk_buf *out, const char *name, const char *value, pk_error 
     return pk_buf_append_text(out, "' ", err);
 }
 
+/* What the service connection takes over from server_tls; what is not set is libpq's default. Its
+ * version 15 does not know "system". */
+static const struct {
+    pk_option option;
+    const char *name;
+} service_tls[] = {
+    {PK_OPT_SERVER_TLS_MODE, "sslmode"}, {PK_OPT_SERVER_TLS_CA, "sslrootcert"},
+    {PK_OPT_SERVER_TLS_CRL, "sslcrl"},   {PK_OPT_SERVER_TLS_CERT, "sslcert"},
+    {PK_OPT_SERVER_TLS_KEY, "sslkey"},   {PK_OPT_SERVER_TLS_MIN, "ssl_min_protocol_version"},
+};
+
+#define SYSTEM_AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
+
+static const char *service_tls_value(const pk_config *config, size_t i)
+{
+    const char *value = config->values[service_tls[i].option];
+    const bool of_system = strcmp(config->values[PK_OPT_SERVER_TLS_CA], "system") == 0;
+    if (of_system && service_tls[i].option == PK_OPT_SERVER_TLS_CA)
+        return SYSTEM_AUTHORITIES;
+    if (of_system && service_tls[i].option == PK_OPT_SERVER_TLS_MODE && value[0] == 0)
+        return "verify-full";
+    if (strcmp(value, options[service_tls[i].option].standard) == 0)
+        return "";
+    return value;
+}
+
 static bool is_uri(const char *text)
 {
     return strncmp(text, "postgresql://", 13) == 0 || strncmp(text, "postgres://", 11) == 0;
@@ -552,7 +582,23 @@ static bool extend_uri(const pk_config *config, const char *uri, pk_buf *out, pk
     if (!has_database && (!pk_buf_append_text(out, "&dbname=", err) ||
                           !pk_percent(pk_span_of(config->values[PK_OPT_ADMIN_DATABASE]), out, err)))
         return false;
+    for (size_t i = 0; i < PK_COUNT(service_tls); i++) {
+        const char *value = service_tls_value(config, i);
+        if (value[0] != 0 && (!pk_buf_printf(out, err, "&%s=", service_tls[i].name) ||
+                              !pk_percent(pk_span_of(value), out, err)))
+            return false;
+    }
     return query == NULL || query[1] == 0 || pk_buf_printf(out, err, "&%s", query + 1);
+}
+
+static bool add_service_tls(const pk_config *config, pk_buf *out, pk_error *err)
+{
+    for (size_t i = 0; i < PK_COUNT(service_tls); i++) {
+        const char *value = service_tls_value(config, i);
+        if (value[0] != 0 && !add_pair(out, service_tls[i].name, value, err))
+            return false;
+    }
+    return true;
 }
 
 bool pk_config_service(const pk_config *config, pk_buf *out, pk_error *err)
@@ -569,7 +615,7 @@ bool pk_config_service(const pk_config *config, pk_buf *out, pk_error *err)
     /* A service file says where the server is; ours would override it. */
     if (strstr(given, "service") == NULL &&
         ((strstr(given, "host") == NULL && !add_pair(out, "host", backend.host, err)) ||
-         !add_pair(out, "port", backend.port, err)))
+         !add_pair(out, "port", backend.port, err) || !add_service_tls(config, out, err)))
         return false;
     return pk_buf_append_text(out, given, err);
 }

@@ -179,7 +179,7 @@ static void tls_failed(pk_connect *dial, const char *why)
     note_failure(dial, why, false);
     stop_attempt(dial);
     if (pk_tls_mode(dial->tls) <= PK_SSL_PREFER) {
-        pk_log_debug("the server's TLS will not do: %s", why);
+        pk_log_info("going on without TLS to the server, because its own will not do: %s", why);
         dial->plain_at = --dial->next;
     }
     start_timer(dial, 1);
@@ -335,7 +335,7 @@ static bool begin_attempt(pk_connect *dial)
         return false;
     }
     dial->phase = CONNECTING;
-    if (why != 0 || wants_tls(dial))
+    if ((why != 0 || wants_tls(dial)) && dial->next < dial->count)
         start_timer(dial, PATIENCE_MS);
     if (why == 0)
         return connected(dial);

@@ -61,6 +61,8 @@ void pk_session_send(pk_session *session, const pk_buf *message)
 static void say_fatal(pk_session *session, const pk_error *err)
 {
     PK_AUTO(pk_buf_clear) pk_buf out = PK_BUF_MAX(FATAL_REPLY_MAX);
+    if (session->client.shaking) /* nothing can be said yet */
+        return;
     if (session->backend_left == 0 && pk_reply_error(&out, session->encoding, err, true))
         pk_session_say(session, &out);
 }
@@ -187,7 +189,7 @@ static bool check_tls(const pk_session *session, const pk_startup *first, pk_err
     if (pk_tls_mode(tls) != PK_SSL_VERIFY_FULL)
         return true;
     if (pk_tls_link_peer_names(session->client.tls, subject, sizeof subject, name, sizeof name) &&
-        pk_span_equal(pk_span_of(name), first->user))
+        strcmp(name, session->login) == 0) /* cut as the server cuts it */
         return true;
     return pk_fail(err, PK_E_NOT_ALLOWED,
                    "certificate authentication failed: the client certificate is not for user "
@@ -654,6 +656,8 @@ static size_t backend_input(pk_stream *stream, pk_span bytes)
     pk_session *session = session_of(stream);
     bool open = session->state == PK_ST_LOGIN || session->state == PK_ST_RELAY ||
                 session->state == PK_ST_FINISH || pk_session_is_holding(session);
+    if (session->state == PK_ST_FINISH) /* who takes its answers slowly is waited for */
+        session->deadline = now(session) + FINISH_MS;
     return open ? pk_relay_server(session, bytes) : bytes.len;
 }
 

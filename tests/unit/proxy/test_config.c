@@ -132,7 +132,12 @@ static const struct bad_row {
     {"no host", {"--backend", ":5432"}, "invalid value of setting \"proxy.backend\"", ""},
     {"a number that is none",
      {"--set", "proxy.login_timeout=1s"},
-     "invalid value \"1s\" of setting \"proxy.login_timeout\": must be a number of seconds, 0 to "
+     "invalid value \"1s\" of setting \"proxy.login_timeout\": must be a number of seconds, 1 to "
+     "86400",
+     ""},
+    {"no time to log in",
+     {"--set", "proxy.login_timeout=0"},
+     "invalid value \"0\" of setting \"proxy.login_timeout\": must be a number of seconds, 1 to "
      "86400",
      ""},
     {"a negative number",
@@ -425,6 +430,15 @@ static const struct service_row {
     {"a URI with a database and parameters",
      {"--service", "postgres://h/d?sslmode=require"},
      "postgres://h/d?application_name=pgkeep&connect_timeout=5&sslmode=require"},
+    {"TLS to the server is the service connection's as well",
+     {"--backend", "db:1", "--set", "server_tls.sslmode=verify-full", "--set",
+      "server_tls.ca_file=/ca.pem"},
+     "dbname='postgres' application_name=pgkeep connect_timeout=5 host='db' port='1' "
+     "sslmode='verify-full' sslrootcert='/ca.pem' "},
+    {"the system's authorities, for a libpq that does not know them by that name",
+     {"--service", "postgres://h/d", "--set", "server_tls.ca_file=system"},
+     "postgres://h/d?application_name=pgkeep&connect_timeout=5&sslmode=verify-full"
+     "&sslrootcert=%2Fetc%2Fssl%2Fcerts%2Fca-certificates%2Ecrt"},
     {"a URI with an empty path",
      {"--service", "postgres://h/"},
      "postgres://h/?application_name=pgkeep&connect_timeout=5&dbname=postgres"},
