@@ -128,7 +128,8 @@ def say_target(what, case, way, bound, ratios):
 
 def ratio_targets(run):
     for what, suite, metric, base, way, bound in TARGETS:
-        found = [(run.ratios(suite, case, "pgkeep", base, metric), case) for case in run.cases[suite]]
+        found = [(run.ratios(suite, case, "pgkeep", base, metric), case) for case in run.cases[suite]
+                 if base != "pgbouncer" or not case.startswith("new connection")]  # it re-uses those to the server
         found = [(statistics.median(ratios), case, ratios) for ratios, case in found if ratios]
         if found:
             _, case, ratios = min(found) if way == "at least" else max(found)
