@@ -129,6 +129,7 @@ pk_loop *pk_loop_open(pk_hub *hub, pk_settings *settings, pk_error *err)
     pk_loop *loop = pk_new(pk_loop);
     uv_loop_t *uv = &pk_loop_poller(loop)->uv;
     loop->hub = hub;
+    loop->number = hub->loop_count + 1;
     if (!pk_poller_open(pk_loop_poller(loop), err)) {
         pk_free(loop);
         return NULL;

@@ -49,6 +49,7 @@ static inline uint64_t pk_hub_next_request(pk_hub *hub)
 struct pk_loop {
     pk_stream_loop streams;
     pk_hub *hub;
+    size_t number; /* from 1, the server's own */
     pk_post *post;
     uv_timer_t timer;
     pthread_t thread;

@@ -853,6 +853,7 @@ void pk_session_accept(pk_loop *loop, int fd, const pk_address *peer)
     pk_stream_open(&session->client, fd, NULL);
     session->deadline = now(session) + loop->settings->login_timeout_ms;
     enlist(session);
-    pk_log_debug("session %llu: connection from %s", NUMBER(session), peer_name(session, name));
+    pk_log_debug("session %llu: connection from %s, loop %zu", NUMBER(session),
+                 peer_name(session, name), loop->number);
     pk_session_settle(session);
 }
